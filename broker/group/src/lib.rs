@@ -1,0 +1,1 @@
+//! Group coordinator: decides, knows neither clock nor disk.

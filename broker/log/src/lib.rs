@@ -1,0 +1,1 @@
+//! Segments, indexes, recovery and retention on disk; slices for sendfile.

@@ -1,0 +1,1 @@
+//! Cluster image and the controller's decisions.

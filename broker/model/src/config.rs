@@ -1,0 +1,1 @@
+//! The registry of configs as data: name, type, default, validator, scope, synonym, doc.

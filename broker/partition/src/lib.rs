@@ -1,0 +1,1 @@
+//! Partition state: producer sequences, ends, epochs.

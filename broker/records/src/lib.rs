@@ -1,0 +1,1 @@
+//! Record batch v2: view without copy, validation, building, compression, CRC.

@@ -1,0 +1,1 @@
+//! The program strata: listeners, connections, handlers, wiring.

@@ -1,0 +1,1 @@
+//! The Kafka protocol as bytes: generated messages, framing, heads, advertised versions.

@@ -1,0 +1,2 @@
+//! Codegen, tidy checks.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Random and mutated decodes of all that comes from outside.

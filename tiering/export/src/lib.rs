@@ -1,0 +1,1 @@
+//! Records to Arrow to Parquet; the table root.

@@ -1,0 +1,1 @@
+//! The bucket format: keys, object footer, manifest root, groups, table root.

@@ -1,0 +1,1 @@
+//! (manifest, facts, now) to actions: cut, expire, collect.

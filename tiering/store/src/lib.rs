@@ -1,0 +1,1 @@
+//! Object stores as the tier needs them: swap, fence, classes of errors, probe.

@@ -1,0 +1,1 @@
+//! Uploader, reader, cache, collector.
