@@ -9,6 +9,7 @@ pub mod config;
 pub mod error;
 pub mod ids;
 pub mod limits;
+pub mod machine;
 
 pub use error::ErrorCode;
 pub use ids::{
