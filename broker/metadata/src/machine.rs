@@ -1,0 +1,420 @@
+//! The machine that decides about metadata. Everything is durable: there is no soft state and no deadline.
+//!
+//! A request is one batch, whole or not at all. What a step may change is read off its records; `apply` takes them in
+//! any order that compaction leaves, so a partition may come before its topic within a replay.
+//! Placement is simple as yet: every partition on the registered broker with the lowest number, replication factor 1.
+//! Start reading at `decide`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use broker_model::limits::PARTITIONS_PER_CREATE_MAX;
+use broker_model::machine::{CallId, Effects, Input, Machine, Record, RecordError, Violation};
+use broker_model::{ErrorCode, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
+
+use crate::image::{BrokerImage, ClusterImage, PartitionImage, Purge, Replica, TopicImage};
+use crate::names;
+use crate::records::{self, FEATURE_LEVEL, Key, TopicValue};
+use crate::request::{
+    AlterConfigs, BeginIncarnation, CreateMode, CreateTopics, CreatedTopic, DeletedTopic, Existing, Incarnation,
+    NewTopic, Output, ProducerIdBlock, Request, TopicError, TopicRef,
+};
+
+/// Producer ids in a block (Kafka's number).
+pub const PRODUCER_ID_BLOCK: i32 = 1000;
+/// Partitions of one cluster.
+pub const PARTITIONS_MAX: usize = 200_000;
+/// Bytes of a config's value (Kafka's number).
+pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
+
+const _: () = assert!(PARTITIONS_PER_CREATE_MAX <= PARTITIONS_MAX);
+const _: () = assert!(CONFIG_VALUE_BYTES_MAX <= u16::MAX as usize);
+
+/// META-1.
+pub const META_1: Violation =
+    Violation { id: "META-1", what: "a topic has a name of its own and the partitions 0 to n-1" };
+/// META-2.
+pub const META_2: Violation = Violation { id: "META-2", what: "no record is without a finalized feature level" };
+/// META-3.
+pub const META_3: Violation = Violation { id: "META-3", what: "a topic that is purged does not stand" };
+
+/// The machine. It has no settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MetadataMachine;
+
+type Decision = (Vec<Record>, Output);
+
+impl Machine for MetadataMachine {
+    type Hard = ClusterImage;
+    type Soft = ();
+    type Request = Request;
+    type Output = Output;
+
+    fn step(&self, hard: &ClusterImage, _: &mut (), _: Timestamp, input: Input<Request>) -> Effects<Output> {
+        match input {
+            Input::Request(call, request) => decide(hard, call, request),
+            Input::Tick | Input::Appended(_) | Input::Refused(..) => Effects::none(),
+        }
+    }
+
+    fn apply(&self, hard: &mut ClusterImage, _: Offset, record: &Record) -> Result<(), RecordError> {
+        let Some(key) = Key::decode(&record.key)? else { return Ok(()) };
+        match &record.value {
+            Some(value) => put(hard, key, value),
+            None => {
+                remove(hard, key);
+                Ok(())
+            }
+        }
+    }
+
+    fn recover(&self, _: &ClusterImage, _: Timestamp) {}
+
+    fn next_deadline(&self, _: &ClusterImage, (): &()) -> Option<Timestamp> {
+        None
+    }
+
+    fn check(&self, hard: &ClusterImage) -> Result<(), Violation> {
+        let is_whole = |topic: &TopicImage| {
+            let numbers = topic.partitions.keys().map(|index| index.0);
+            hard.names.get(&topic.name) == Some(&topic.id)
+                && topic.partition_count > 0
+                && numbers.eq(0..topic.partition_count)
+        };
+        if hard.names.len() != hard.topics.len() || !hard.topics.values().all(|topic| is_whole(topic)) {
+            return Err(META_1);
+        }
+        if hard.feature_level.is_none() && *hard != ClusterImage::default() {
+            return Err(META_2);
+        }
+        if hard.purges.keys().any(|id| hard.topics.contains_key(id)) {
+            return Err(META_3);
+        }
+        Ok(())
+    }
+
+    fn records(&self, hard: &ClusterImage) -> Vec<Record> {
+        let mut out = Vec::new();
+        out.extend(hard.feature_level.map(records::feature_level));
+        out.extend(hard.cluster_id.as_deref().map(records::cluster));
+        out.extend(hard.brokers.iter().map(|(node, broker)| records::broker(*node, broker)));
+        for (id, topic) in hard.topics.iter() {
+            out.push(records::topic(*id, &topic_value(topic)));
+            out.extend(topic.partitions.iter().map(|(index, row)| records::partition(*id, *index, row)));
+        }
+        if hard.next_producer_id > 0 {
+            out.push(records::producer_ids(hard.next_producer_id));
+        }
+        out.extend(hard.purges.iter().map(|(id, purge)| records::purge(*id, purge)));
+        out
+    }
+
+    fn callers(&self, (): ()) -> Vec<CallId> {
+        Vec::new()
+    }
+}
+
+fn put(hard: &mut ClusterImage, key: Key, value: &[u8]) -> Result<(), RecordError> {
+    let mut reader = key.open(value)?;
+    if hard.feature_level.is_none() && key != Key::FeatureLevel {
+        return Err(reader.error("a record stands before the finalized feature level"));
+    }
+    match key {
+        Key::FeatureLevel => {
+            let level = reader.i16()?;
+            if level > FEATURE_LEVEL {
+                return Err(reader.error("the finalized feature level is newer than this program"));
+            }
+            hard.feature_level = Some(level);
+        }
+        Key::Cluster => hard.cluster_id = Some(reader.string()?.into()),
+        Key::Broker(node) => drop(Arc::make_mut(&mut hard.brokers).insert(node, reader.broker()?)),
+        Key::Topic(id) => {
+            let TopicValue { name, partition_count, configs } = reader.topic()?;
+            Arc::make_mut(&mut hard.names).insert(name.clone(), id);
+            let topic = topic_mut(hard, id);
+            (topic.name, topic.partition_count, topic.configs) = (name, partition_count, configs);
+        }
+        Key::Partition(id, index) => {
+            let row = reader.partition()?;
+            topic_mut(hard, id).partitions.insert(index, row);
+        }
+        Key::ProducerIds => hard.next_producer_id = reader.i64()?,
+        Key::Purge(id) => drop(Arc::make_mut(&mut hard.purges).insert(id, reader.purge()?)),
+    }
+    reader.end()
+}
+
+fn topic_mut(hard: &mut ClusterImage, id: TopicId) -> &mut TopicImage {
+    let new = || Arc::new(TopicImage { id, ..TopicImage::default() });
+    Arc::make_mut(Arc::make_mut(&mut hard.topics).entry(id).or_insert_with(new))
+}
+
+fn remove(hard: &mut ClusterImage, key: Key) {
+    match key {
+        // What founds the cluster is never deleted.
+        Key::FeatureLevel | Key::Cluster | Key::ProducerIds => {}
+        Key::Broker(node) => drop(Arc::make_mut(&mut hard.brokers).remove(&node)),
+        Key::Purge(id) => drop(Arc::make_mut(&mut hard.purges).remove(&id)),
+        Key::Topic(id) if hard.topics.contains_key(&id) => {
+            let topic = topic_mut(hard, id);
+            topic.partition_count = 0;
+            let name = std::mem::take(&mut topic.name);
+            if hard.names.get(&name) == Some(&id) {
+                Arc::make_mut(&mut hard.names).remove(&name);
+            }
+            drop_if_gone(hard, id);
+        }
+        Key::Partition(id, index) if hard.topics.contains_key(&id) => {
+            topic_mut(hard, id).partitions.remove(&index);
+            drop_if_gone(hard, id);
+        }
+        Key::Topic(_) | Key::Partition(..) => {}
+    }
+}
+
+fn drop_if_gone(hard: &mut ClusterImage, id: TopicId) {
+    if hard.topics.get(&id).is_some_and(|topic| topic.name.is_empty() && topic.partitions.is_empty()) {
+        Arc::make_mut(&mut hard.topics).remove(&id);
+    }
+}
+
+fn topic_value(topic: &TopicImage) -> TopicValue {
+    let TopicImage { name, partition_count, configs, .. } = topic.clone();
+    TopicValue { name, partition_count, configs }
+}
+
+fn decide(hard: &ClusterImage, call: CallId, request: Request) -> Effects<Output> {
+    let (batch, output) = match request {
+        Request::BeginIncarnation(request) => begin_incarnation(hard, request),
+        _ if hard.feature_level.is_none() => {
+            let what = "the cluster is not founded: no broker began its incarnation";
+            (Vec::new(), Output::Refused(TopicError::new(ErrorCode::NotController, what)))
+        }
+        Request::CreateTopics(request) => create(hard, request),
+        Request::DeleteTopics(asked) => delete(hard, asked),
+        Request::AlterConfigs(request) => alter(hard, &request),
+        Request::AllocateProducerIds => allocate(hard),
+        Request::PurgeFinished(id) => {
+            (hard.purges.contains_key(&id).then(|| Key::Purge(id).tombstone()).into_iter().collect(), Output::Purged)
+        }
+    };
+    Effects { batch, outputs: vec![(call, output)] }
+}
+
+fn begin_incarnation(hard: &ClusterImage, request: BeginIncarnation) -> Decision {
+    let BeginIncarnation { node, cluster_id, incarnation, directory } = request;
+    let mut batch = Vec::new();
+    match hard.cluster_id() {
+        Some(known) if known != cluster_id => {
+            let what = format!("this log belongs to cluster {known}, not to {cluster_id}");
+            return (Vec::new(), Output::Refused(TopicError::new(ErrorCode::InvalidRequest, what)));
+        }
+        Some(_) => {}
+        None => batch.extend([records::feature_level(FEATURE_LEVEL), records::cluster(&cluster_id)]),
+    }
+    let epoch = hard.broker(node).map_or(0, |broker| broker.epoch) + 1;
+    batch.push(records::broker(node, &BrokerImage { epoch, incarnation, directory }));
+    (batch, Output::Incarnation(Incarnation { cluster_id, broker_epoch: epoch }))
+}
+
+fn create(hard: &ClusterImage, request: CreateTopics) -> Decision {
+    let CreateTopics { topics, mode, existing } = request;
+    let mut room = CreationRoom::new(hard, &topics);
+    let (mut batch, mut created) = (Vec::new(), Vec::new());
+    for topic in topics {
+        let standing = hard.topic(&topic.name).filter(|_| existing == Existing::Return);
+        let name = topic.name.clone();
+        let result = match standing {
+            Some(standing) => Ok(describe(standing)),
+            None => room.admit(&topic).map(|(node, broker)| {
+                batch.extend(creation(&topic, node, broker));
+                topic
+            }),
+        };
+        created.push(CreatedTopic { name, result });
+    }
+    if mode == CreateMode::ValidateOnly {
+        batch.clear();
+    }
+    (batch, Output::Created(created))
+}
+
+fn describe(topic: &TopicImage) -> NewTopic {
+    let replicas = topic.partitions.values().next().map_or(0, |partition| partition.replicas.len());
+    NewTopic {
+        name: topic.name.to_string(),
+        id: topic.id,
+        partitions: topic.partition_count,
+        replication_factor: i16::try_from(replicas).unwrap_or(i16::MAX),
+        configs: (*topic.configs).clone(),
+    }
+}
+
+/// The records of a topic whose partitions all lie on `node`. Their leader epoch begins at 0.
+fn creation(topic: &NewTopic, node: NodeId, broker: &BrokerImage) -> Vec<Record> {
+    let configs = Arc::new(topic.configs.clone());
+    let value = TopicValue { name: topic.name.as_str().into(), partition_count: topic.partitions, configs };
+    let row = PartitionImage {
+        leader: node,
+        epoch_base: i32::try_from(-broker.epoch).expect("a broker starts less than 2^31 times"),
+        partition_epoch: 0,
+        replicas: vec![Replica { node, directory: broker.directory }],
+        isr: vec![node],
+    };
+    let partitions = (0..topic.partitions).map(|index| records::partition(topic.id, PartitionIndex(index), &row));
+    std::iter::once(records::topic(topic.id, &value)).chain(partitions).collect()
+}
+
+/// What one request may still create, and what it did already.
+struct CreationRoom<'a> {
+    hard: &'a ClusterImage,
+    twice: BTreeSet<String>,
+    names: Vec<String>,
+    ids: BTreeSet<TopicId>,
+    partitions_standing: usize,
+    partitions_new: usize,
+}
+
+impl<'a> CreationRoom<'a> {
+    fn new(hard: &'a ClusterImage, topics: &[NewTopic]) -> Self {
+        let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
+        for topic in topics {
+            if !once.insert(&topic.name) {
+                twice.insert(topic.name.clone());
+            }
+        }
+        let partitions_standing = hard.topics.values().map(|topic| topic.partitions.len()).sum();
+        CreationRoom { hard, twice, names: Vec::new(), ids: BTreeSet::new(), partitions_standing, partitions_new: 0 }
+    }
+
+    /// Checks one topic and takes its room. Returns where it will lie.
+    fn admit(&mut self, topic: &NewTopic) -> Result<(NodeId, &'a BrokerImage), TopicError> {
+        self.admit_name(topic)?;
+        let home = self.hard.brokers.iter().next();
+        let placed = home.ok_or(TopicError::new(ErrorCode::InvalidReplicationFactor, "no broker is registered"))?;
+        if topic.replication_factor != 1 {
+            let what = format!("replication factor {} is asked, the cluster has 1 broker", topic.replication_factor);
+            return Err(TopicError::new(ErrorCode::InvalidReplicationFactor, what));
+        }
+        let partitions = usize::try_from(topic.partitions).unwrap_or(0);
+        if partitions == 0 {
+            let what = format!("the number of partitions must be at least 1, not {}", topic.partitions);
+            return Err(TopicError::new(ErrorCode::InvalidPartitions, what));
+        }
+        let new = self.partitions_new + partitions;
+        if new > PARTITIONS_PER_CREATE_MAX {
+            let what = format!("one request creates at most {PARTITIONS_PER_CREATE_MAX} partitions");
+            return Err(TopicError::new(ErrorCode::PolicyViolation, what));
+        }
+        if self.partitions_standing + new > PARTITIONS_MAX {
+            let what = format!("the cluster has at most {PARTITIONS_MAX} partitions");
+            return Err(TopicError::new(ErrorCode::PolicyViolation, what));
+        }
+        check_configs(topic.configs.iter())?;
+        self.partitions_new = new;
+        self.names.push(topic.name.clone());
+        self.ids.insert(topic.id);
+        Ok((*placed.0, placed.1))
+    }
+
+    fn admit_name(&self, topic: &NewTopic) -> Result<(), TopicError> {
+        let name = topic.name.as_str();
+        if self.twice.contains(name) {
+            return Err(TopicError::new(ErrorCode::InvalidRequest, format!("topic {name} is named twice")));
+        }
+        names::validate(name)?;
+        if self.hard.topic(name).is_some() {
+            return Err(TopicError::new(ErrorCode::TopicAlreadyExists, format!("topic {name} exists already")));
+        }
+        let mut known = self.hard.names.keys().map(AsRef::as_ref).chain(self.names.iter().map(String::as_str));
+        if let Some(other) = names::can_collide(name).then(|| known.find(|known| names::collide(known, name))).flatten()
+        {
+            let what = format!("topic {name} collides with {other}: metrics cannot tell '.' from '_'");
+            return Err(TopicError::new(ErrorCode::InvalidTopicException, what));
+        }
+        let id = topic.id;
+        let is_taken = self.hard.topics.contains_key(&id) || self.hard.purges.contains_key(&id);
+        if id.is_zero() || is_taken || self.ids.contains(&id) {
+            return Err(TopicError::new(ErrorCode::InvalidRequest, format!("topic id {id} is not fresh")));
+        }
+        Ok(())
+    }
+}
+
+/// Kafka's bound on values; names are known to the registry and short.
+fn check_configs<'a>(configs: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), TopicError> {
+    for (name, value) in configs {
+        if name.len() > TOPIC_CONFIG_NAME_BYTES_MAX || value.len() > CONFIG_VALUE_BYTES_MAX {
+            let what = format!("the value of a config has at most {CONFIG_VALUE_BYTES_MAX} bytes");
+            return Err(TopicError::new(ErrorCode::InvalidConfig, what));
+        }
+    }
+    Ok(())
+}
+
+const TOPIC_CONFIG_NAME_BYTES_MAX: usize = 255;
+
+fn find<'a>(hard: &'a ClusterImage, topic: &TopicRef) -> Result<&'a Arc<TopicImage>, TopicError> {
+    match topic {
+        TopicRef::Name(name) => hard.topic(name).ok_or_else(|| {
+            TopicError::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {}", name.escape_debug()))
+        }),
+        TopicRef::Id(id) => hard
+            .topic_by_id(*id)
+            .ok_or_else(|| TopicError::new(ErrorCode::UnknownTopicId, format!("there is no topic with id {id}"))),
+    }
+}
+
+fn delete(hard: &ClusterImage, asked: Vec<TopicRef>) -> Decision {
+    let (mut batch, mut gone, mut outputs) = (Vec::new(), BTreeSet::new(), Vec::new());
+    for asked in asked {
+        let result = find(hard, &asked).and_then(|topic| {
+            if !gone.insert(topic.id) {
+                let what = format!("topic {} is named twice", topic.name);
+                return Err(TopicError::new(ErrorCode::InvalidRequest, what));
+            }
+            batch.extend(topic.partitions.keys().map(|index| Key::Partition(topic.id, *index).tombstone()));
+            batch.push(Key::Topic(topic.id).tombstone());
+            let purge = Purge { name: topic.name.clone(), partition_count: topic.partition_count };
+            batch.push(records::purge(topic.id, &purge));
+            Ok((topic.name.to_string(), topic.id))
+        });
+        outputs.push(DeletedTopic { asked, result });
+    }
+    (batch, Output::Deleted(outputs))
+}
+
+fn alter(hard: &ClusterImage, request: &AlterConfigs) -> Decision {
+    let altered = find(hard, &request.topic).and_then(|topic| {
+        let mut configs = (*topic.configs).clone();
+        for (name, value) in &request.changes {
+            match value {
+                Some(value) => drop(configs.insert(name.clone(), value.clone())),
+                None => drop(configs.remove(name)),
+            }
+        }
+        check_configs(configs.iter())?;
+        let value = TopicValue { configs: Arc::new(configs.clone()), ..topic_value(topic) };
+        let is_change = configs != *topic.configs && request.mode == CreateMode::Apply;
+        Ok((is_change.then(|| records::topic(topic.id, &value)), configs))
+    });
+    match altered {
+        Ok((record, configs)) => (record.into_iter().collect(), Output::Altered(Ok(configs))),
+        Err(error) => (Vec::new(), Output::Altered(Err(error))),
+    }
+}
+
+fn allocate(hard: &ClusterImage) -> Decision {
+    let first = hard.next_producer_id();
+    match first.0.checked_add(PRODUCER_ID_BLOCK.into()) {
+        Some(next) => {
+            let block = ProducerIdBlock { first, len: PRODUCER_ID_BLOCK };
+            (vec![records::producer_ids(next)], Output::ProducerIds(block))
+        }
+        None => {
+            let what = "all producer ids are handed out";
+            (Vec::new(), Output::Refused(TopicError::new(ErrorCode::UnknownServerError, what)))
+        }
+    }
+}
