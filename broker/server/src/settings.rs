@@ -1,0 +1,284 @@
+//! Settings: what the configuration file, the command line and the environment say, as small structs that each part takes.
+//!
+//! Order of precedence, the strongest last: built-in default, file, `--set` from left to right. Credentials and region that
+//! the configuration leaves open come from the usual `AWS_*` variables. Without a file, `log.local.retention.ms` is one
+//! hour, so that a newcomer sees records go cold.
+//!
+//! An unknown key is a warning that names the nearest known one, because Kafka files carry keys of plug-ins. A value that
+//! does not fit stops the program with key, value and what is expected. Keys that are taken and do nothing are reported
+//! too: nothing is ignored in silence.
+//!
+//! Below this module nobody reads files, environment or a global configuration. Start reading at [`Settings::load`].
+
+mod banner;
+mod listeners;
+mod properties;
+mod sources;
+mod tier;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use broker_model::NodeId;
+use broker_model::config::{
+    BrokerKey, ConfigError, ConfigType, ConfigValues, Standing, TopicClass, TopicConfig, broker, network, noted,
+    tier as keys,
+};
+
+pub use banner::{Bound, banner};
+pub use listeners::{HostPort, HttpListener, Listener, Protocol};
+pub use properties::{Properties, PropertiesError, Property};
+pub use sources::{Environment, SettingsError, Sources};
+pub use tier::{S3Credentials, S3Place, TierPlace, TierSettings};
+
+/// `log.local.retention.ms` when there is no configuration file: 1 hour.
+pub const LOCAL_RETENTION_MS_WITHOUT_FILE: i64 = 3_600_000;
+
+/// Everything that the program was told, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// All broker configs: the snapshot from which topic configs resolve and DescribeConfigs answers.
+    pub values: Arc<ConfigValues>,
+    /// True where a configuration file was read.
+    pub has_file: bool,
+    /// This node.
+    pub node: NodeSettings,
+    /// The directory of data and metadata.
+    pub data_dir: PathBuf,
+    /// The Kafka listeners; at least one.
+    pub listeners: Vec<Listener>,
+    /// The HTTP listeners; none means no gateway.
+    pub http: Vec<HttpListener>,
+    /// Connections and requests.
+    pub network: NetworkSettings,
+    /// Topics that are made without being told how.
+    pub topics: TopicSettings,
+    /// Background work on the logs.
+    pub logs: LogSettings,
+    /// The group coordinator.
+    pub groups: GroupSettings,
+    /// The bucket.
+    pub tier: TierSettings,
+    /// How long a shutdown waits for what is in flight, in milliseconds.
+    pub shutdown_timeout_ms: i64,
+    /// For tests: the point of the commit protocol at which the process kills itself.
+    pub crash_point: Option<String>,
+    /// What the operator should know: unknown keys, keys without effect, values that do not go well together.
+    pub warnings: Vec<String>,
+}
+
+/// This node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// `node.id`.
+    pub node_id: NodeId,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+}
+
+/// Connections and requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// The largest request frame in bytes.
+    pub request_bytes_max: i32,
+    /// Connections that wait to be accepted.
+    pub backlog: i32,
+    /// Connections at once.
+    pub connections_max: i32,
+    /// An idle connection is closed after so many milliseconds.
+    pub idle_ms_max: i64,
+    /// The largest answer to a fetch in bytes, the first batch aside.
+    pub fetch_bytes_max: i32,
+}
+
+/// Topics that are made without being told how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// A topic that a client names comes into being.
+    pub auto_create: bool,
+    /// Topics can be deleted.
+    pub delete_enabled: bool,
+    /// Partitions.
+    pub partitions_default: i32,
+    /// Replicas.
+    pub replication_factor_default: i32,
+}
+
+/// Background work on the logs. All in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Between two looks for segments to delete.
+    pub retention_check_ms: i64,
+    /// Between two checkpoints of recovery points.
+    pub checkpoint_ms: i64,
+    /// Between two looks for logs to flush; [`i64::MAX`] means never.
+    pub flush_check_ms: i64,
+    /// A producer is forgotten after so long without a batch.
+    pub producer_expiration_ms: i64,
+}
+
+/// The group coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// The shortest session timeout in milliseconds.
+    pub session_timeout_ms_min: i32,
+    /// The longest session timeout in milliseconds.
+    pub session_timeout_ms_max: i32,
+    /// How long the first rebalance waits for members, in milliseconds.
+    pub initial_rebalance_delay_ms: i32,
+    /// Members of one group.
+    pub members_max: i32,
+    /// Metadata of one committed offset, in bytes.
+    pub offset_metadata_bytes_max: i32,
+    /// Offsets of an empty group are kept so long, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// Between two looks for expired offsets, in milliseconds.
+    pub offsets_expiration_check_ms: i64,
+    /// Partitions of `__consumer_offsets`.
+    pub offsets_partitions: i32,
+    /// Segment size of `__consumer_offsets` in bytes.
+    pub offsets_segment_bytes: i32,
+}
+
+impl Settings {
+    /// Reads all sources and checks them.
+    ///
+    /// # Errors
+    /// [`SettingsError`]: a file that cannot be read, a value that does not fit, or two that do not fit each other.
+    pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
+        let (values, mut warnings) = sources.values()?;
+        let node_id = node_id(&values);
+        let data_dir = data_dir(&values)?;
+        let listeners = listeners::kafka(&values, &sources.environment)?;
+        let http = listeners::http(&values)?;
+        let tier = tier::settings(&values, &sources.environment, &data_dir)?;
+        check_together(&values)?;
+        warnings.extend(without_effect(&values));
+        warnings.extend(odd_together(&values));
+        Ok(Settings {
+            has_file: sources.file.is_some(),
+            node: NodeSettings { node_id: NodeId(node_id), rack: values.get(network::BROKER_RACK) },
+            data_dir,
+            listeners,
+            http,
+            network: network_settings(&values),
+            topics: topic_settings(&values),
+            logs: log_settings(&values),
+            groups: group_settings(&values),
+            tier,
+            shutdown_timeout_ms: values.get(keys::SHUTDOWN_TIMEOUT_MS),
+            crash_point: values.get(keys::TEST_CRASH_POINT),
+            warnings,
+            values: Arc::new(values),
+        })
+    }
+}
+
+/// `node.id`; Kafka's older name counts where only that is given.
+fn node_id(values: &ConfigValues) -> i32 {
+    let older = values.get(noted::BROKER_ID).filter(|_| !values.is_set(network::NODE_ID));
+    older.unwrap_or_else(|| values.get(network::NODE_ID))
+}
+
+fn data_dir(values: &ConfigValues) -> Result<PathBuf, ConfigError> {
+    let Some(dirs) = values.get(broker::LOG_DIRS) else {
+        return Ok(PathBuf::from(values.get(broker::LOG_DIR)));
+    };
+    match dirs.as_slice() {
+        [dir] => Ok(PathBuf::from(dir)),
+        _ => Err(refuse(broker::LOG_DIRS, &dirs.join(","), "one directory: more than one is not served yet")),
+    }
+}
+
+fn network_settings(values: &ConfigValues) -> NetworkSettings {
+    NetworkSettings {
+        request_bytes_max: values.get(network::SOCKET_REQUEST_MAX_BYTES),
+        backlog: values.get(network::SOCKET_LISTEN_BACKLOG_SIZE),
+        connections_max: values.get(network::MAX_CONNECTIONS),
+        idle_ms_max: values.get(network::CONNECTIONS_MAX_IDLE_MS),
+        fetch_bytes_max: values.get(network::FETCH_MAX_BYTES),
+    }
+}
+
+fn topic_settings(values: &ConfigValues) -> TopicSettings {
+    TopicSettings {
+        auto_create: values.get(broker::AUTO_CREATE_TOPICS_ENABLE),
+        delete_enabled: values.get(broker::DELETE_TOPIC_ENABLE),
+        partitions_default: values.get(broker::NUM_PARTITIONS),
+        replication_factor_default: values.get(broker::DEFAULT_REPLICATION_FACTOR),
+    }
+}
+
+fn log_settings(values: &ConfigValues) -> LogSettings {
+    LogSettings {
+        retention_check_ms: values.get(broker::LOG_RETENTION_CHECK_INTERVAL_MS),
+        checkpoint_ms: i64::from(values.get(broker::LOG_FLUSH_OFFSET_CHECKPOINT_INTERVAL_MS)),
+        flush_check_ms: values.get(broker::LOG_FLUSH_SCHEDULER_INTERVAL_MS),
+        producer_expiration_ms: i64::from(values.get(broker::PRODUCER_ID_EXPIRATION_MS)),
+    }
+}
+
+fn group_settings(values: &ConfigValues) -> GroupSettings {
+    GroupSettings {
+        session_timeout_ms_min: values.get(network::GROUP_MIN_SESSION_TIMEOUT_MS),
+        session_timeout_ms_max: values.get(network::GROUP_MAX_SESSION_TIMEOUT_MS),
+        initial_rebalance_delay_ms: values.get(network::GROUP_INITIAL_REBALANCE_DELAY_MS),
+        members_max: values.get(network::GROUP_MAX_SIZE),
+        offset_metadata_bytes_max: values.get(network::OFFSET_METADATA_MAX_BYTES),
+        offsets_retention_ms: i64::from(values.get(network::OFFSETS_RETENTION_MINUTES)) * 60_000,
+        offsets_expiration_check_ms: values.get(network::OFFSETS_RETENTION_CHECK_INTERVAL_MS),
+        offsets_partitions: values.get(network::OFFSETS_TOPIC_NUM_PARTITIONS),
+        offsets_segment_bytes: values.get(network::OFFSETS_TOPIC_SEGMENT_BYTES),
+    }
+}
+
+/// Values that cannot hold together.
+fn check_together(values: &ConfigValues) -> Result<(), ConfigError> {
+    let shortest = values.get(network::GROUP_MIN_SESSION_TIMEOUT_MS);
+    let longest = values.get(network::GROUP_MAX_SESSION_TIMEOUT_MS);
+    if shortest > longest {
+        let expected = format!("at most {}, which is {longest}", network::GROUP_MAX_SESSION_TIMEOUT_MS.name());
+        return Err(refuse(network::GROUP_MIN_SESSION_TIMEOUT_MS, &shortest.to_string(), &expected));
+    }
+    // What a topic without configs of its own gets must be a legal configuration.
+    TopicConfig::resolve(&BTreeMap::new(), values, TopicClass::User).map(|_| ())
+}
+
+/// Keys that were given and change nothing.
+fn without_effect(values: &ConfigValues) -> Vec<String> {
+    let told = |name: &'static str, why: &'static str| format!("{name} has no effect: {why}");
+    values
+        .given()
+        .filter_map(|def| match def.standing {
+            Standing::Noted(why) => Some(told(def.name, why)),
+            Standing::Served => None,
+        })
+        .collect()
+}
+
+/// Values that are legal and probably not meant.
+fn odd_together(values: &ConfigValues) -> Vec<String> {
+    let mut odd = Vec::new();
+    if values.get(broker::DEFAULT_REPLICATION_FACTOR) > 1 {
+        odd.push(
+            "default.replication.factor is above 1, and there is one node: creating a topic without a replication \
+                  factor will fail"
+                .to_owned(),
+        );
+    }
+    if values.get(broker::MIN_INSYNC_REPLICAS) > 1 {
+        odd.push("min.insync.replicas is above 1, and there is one node: producing with acks=all will fail".to_owned());
+    }
+    if values.get(broker::MESSAGE_MAX_BYTES) > values.get(network::SOCKET_REQUEST_MAX_BYTES) {
+        odd.push("message.max.bytes is above socket.request.max.bytes: the largest batches cannot arrive".to_owned());
+    }
+    odd
+}
+
+fn refuse<T: ConfigType>(key: BrokerKey<T>, value: &str, expected: &str) -> ConfigError {
+    ConfigError::BadValue { key: key.name().to_owned(), value: value.to_owned(), expected: expected.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;
