@@ -1,0 +1,1 @@
+//! Replays over real HTTP against sources in memory.
