@@ -18,11 +18,12 @@ pub mod encode;
 pub mod form;
 pub mod frame;
 pub mod limits;
-#[expect(clippy::too_many_lines, reason = "generated: a message has as many lines as fields")]
 pub mod messages;
 pub mod records;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+#[cfg(test)]
+mod tests;
 pub mod text;
 
 pub use decode::{DecodeError, Decoder};

@@ -1059,19 +1059,19 @@ impl Sample for messages::api_versions_response::ApiVersionsResponse {
 }
 
 impl Sample for messages::api_versions_response::ApiVersion {
-    fn sample(random: &mut Sampler, version: i16) -> Self {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
         Self { api_key: random.u64() as i16, min_version: random.u64() as i16, max_version: random.u64() as i16 }
     }
 }
 
 impl Sample for messages::api_versions_response::SupportedFeatureKey {
-    fn sample(random: &mut Sampler, version: i16) -> Self {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
         Self { name: random.string(), min_version: random.u64() as i16, max_version: random.u64() as i16 }
     }
 }
 
 impl Sample for messages::api_versions_response::FinalizedFeatureKey {
-    fn sample(random: &mut Sampler, version: i16) -> Self {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
         Self { name: random.string(), max_version_level: random.u64() as i16, min_version_level: random.u64() as i16 }
     }
 }
@@ -1670,7 +1670,7 @@ impl Sample for messages::describe_topic_partitions_response::Cursor {
 }
 
 impl Sample for messages::request_header::RequestHeader {
-    fn sample(random: &mut Sampler, version: i16) -> Self {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
         Self {
             request_api_key: random.u64() as i16,
             request_api_version: random.u64() as i16,

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::emit_field::{self as field, Context};
 use super::model::{Default, Field, Kind, Message, Struct, Type, Versions};
+use super::names;
 
 /// The file of a message.
 pub(super) fn message(message: &Message) -> String {
@@ -45,9 +46,7 @@ fn span(versions: Versions) -> String {
 
 fn imports(body: &str) -> String {
     let body = body.replace("Records::Bytes", "Records");
-    let has = |word: &str| {
-        body.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').any(|found| found == word)
-    };
+    let has = |word: &str| names::has_word(&body, word);
     let mut out = String::new();
     if has("TopicId") {
         out.push_str("use broker_model::TopicId;\n");

@@ -32,6 +32,11 @@ pub(super) fn field(name: &str) -> String {
     }
 }
 
+/// True where the text has this identifier as a whole word.
+pub(super) fn has_word(text: &str, word: &str) -> bool {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').any(|found| found == word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

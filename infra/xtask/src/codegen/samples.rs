@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::emit_field::null_condition;
 use super::model::{Field, Kind, Message, Struct, Type};
+use super::names;
 
 /// `samples/generated.rs`.
 pub(super) fn emit(messages: &[Message]) -> String {
@@ -48,8 +49,8 @@ fn sample(message: &Message, item: &Struct) -> String {
         }
     }
     let plain = if is_partial { "let plain = Self::default();\n" } else { "" };
-    let version = if body.contains("version") { "version" } else { "_version" };
-    let random = if body.contains("random") { "random" } else { "_random" };
+    let version = if names::has_word(&body, "version") { "version" } else { "_version" };
+    let random = if names::has_word(&body, "random") { "random" } else { "_random" };
     format!(
         "impl Sample for {name} {{\nfn sample({random}: &mut Sampler, {version}: i16) -> Self {{\n{plain}Self {{\n{body}}}\n}}\n}}\n\n"
     )
