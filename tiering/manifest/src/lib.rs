@@ -31,7 +31,7 @@ pub use entry::{Condemned, Doom, Entry, GroupRef, Occupied, Registered, StorageC
 pub use error::{ChangeError, ChangeErrorKind, DecodeError, DecodeErrorKind};
 pub use footer::{
     AbortedTxn, BatchFacts, Block, BlockCodec, BlockCutter, BlockTable, EncodedFooter, EpochStart, Footer, FooterError,
-    Index, Info, ProducerBatch, ProducerRow, RawBlock,
+    Index, Info, RawBlock,
 };
 pub use group::Group;
 pub use invariants::Violation;

@@ -41,10 +41,6 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn i16(&mut self) -> Result<i16, FooterError> {
-        Ok(i16::from_be_bytes(self.array()?))
-    }
-
     pub(super) fn i32(&mut self) -> Result<i32, FooterError> {
         Ok(i32::from_be_bytes(self.array()?))
     }
@@ -84,10 +80,6 @@ pub(super) trait Put {
     }
 
     fn u64(&mut self, value: u64) {
-        self.raw(&value.to_be_bytes());
-    }
-
-    fn i16(&mut self, value: i16) {
         self.raw(&value.to_be_bytes());
     }
 

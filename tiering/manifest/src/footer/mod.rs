@@ -15,7 +15,7 @@ mod sections;
 
 pub use block::{Block, BlockCodec, BlockTable};
 pub use cutter::{BatchFacts, BlockCutter, RawBlock};
-pub use sections::{AbortedTxn, EpochStart, Info, ProducerBatch, ProducerRow};
+pub use sections::{AbortedTxn, EpochStart, Info};
 
 use bytes::Bytes;
 
@@ -88,8 +88,9 @@ pub struct Footer {
     pub epochs: Vec<EpochStart>,
     /// All aborted transactions that overlap the range, wherever their marker lies, by first offset.
     pub aborted: Vec<AbortedTxn>,
-    /// The state of the partition's producers at the end of the range.
-    pub producers: Vec<ProducerRow>,
+    /// The state of the partition's producers at the end of the range, as Kafka's producer snapshot file; empty where it is
+    /// not known. Read only when a log is begun at the end of the tier.
+    pub producers: Bytes,
 }
 
 /// A footer's bytes, and where its index came to lie.
@@ -120,7 +121,7 @@ impl Footer {
             directory.push((kind, length, position));
             Ok::<(u64, u32), FooterError>((position, length))
         };
-        section(&mut bytes, PRODUCERS, &sections::encode_producers(&self.producers)?)?;
+        section(&mut bytes, PRODUCERS, &self.producers)?;
         section(&mut bytes, EPOCHS, &sections::encode_epochs(&self.epochs)?)?;
         let (index_position, aborted) = section(&mut bytes, ABORTED, &sections::encode_aborted(&self.aborted)?)?;
         let (_, table) = section(&mut bytes, BLOCKS, &self.blocks.encode()?)?;
@@ -176,7 +177,7 @@ impl Footer {
             blocks: BlockTable::decode(find(BLOCKS, "block table")?)?,
             epochs: sections::decode_epochs(find(EPOCHS, "leader epochs")?)?,
             aborted: sections::decode_aborted(find(ABORTED, "aborted transactions")?)?,
-            producers: sections::decode_producers(find(PRODUCERS, "producers")?)?,
+            producers: Bytes::copy_from_slice(find(PRODUCERS, "producers")?),
         };
         footer.check(trailer.blocks_end)?;
         Ok(footer)

@@ -1,8 +1,7 @@
-//! The payloads of the sections beside the block table. Rows have fixed widths, except a producer's, which ends with its
-//! batches.
+//! The payloads of the sections beside the block table. Rows have fixed widths. The producers' state is the one section
+//! that is opaque here: it is Kafka's own snapshot file, byte for byte.
 
-use broker_model::limits::PRODUCER_BATCHES_MAX;
-use broker_model::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
+use broker_model::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId};
 
 use super::cursor::{Cursor, Put, length_u32};
 use super::{FooterError, damaged};
@@ -96,39 +95,8 @@ pub struct AbortedTxn {
     pub last_stable: Offset,
 }
 
-/// A batch that a producer's state remembers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerBatch {
-    /// The first sequence number.
-    pub base_sequence: Sequence,
-    /// The last sequence number.
-    pub last_sequence: Sequence,
-    /// The batch's last offset.
-    pub last: Offset,
-    /// The batch's max timestamp.
-    pub timestamp: Timestamp,
-}
-
-/// What the partition knows of a producer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProducerRow {
-    /// The producer.
-    pub producer: ProducerId,
-    /// Its epoch.
-    pub epoch: ProducerEpoch,
-    /// The epoch of the coordinator that wrote its last marker, or -1.
-    pub coordinator_epoch: i32,
-    /// When it last wrote.
-    pub last_timestamp: Timestamp,
-    /// The first offset of its open transaction, where it has one.
-    pub txn_start: Option<Offset>,
-    /// Its last batches, oldest first, at most five.
-    pub batches: Vec<ProducerBatch>,
-}
-
 const EPOCH_BYTES: usize = 12;
 const ABORTED_BYTES: usize = 32;
-const PRODUCER_BYTES: usize = 31;
 
 pub(super) fn encode_epochs(rows: &[EpochStart]) -> Result<Vec<u8>, FooterError> {
     let mut bytes = Vec::with_capacity(4 + rows.len() * EPOCH_BYTES);
@@ -187,66 +155,4 @@ pub(super) fn decode_aborted(payload: &[u8]) -> Result<Vec<AbortedTxn>, FooterEr
     }
     cursor.end()?;
     Ok(rows)
-}
-
-pub(super) fn encode_producers(rows: &[ProducerRow]) -> Result<Vec<u8>, FooterError> {
-    const PART: &str = "producers";
-    let mut bytes = Vec::with_capacity(4 + rows.len() * PRODUCER_BYTES);
-    bytes.u32(length_u32(rows.len(), PART)?);
-    for row in rows {
-        if row.batches.len() > PRODUCER_BATCHES_MAX {
-            return Err(damaged(PART));
-        }
-        bytes.i64(row.producer.0);
-        bytes.i16(row.epoch.0);
-        bytes.i32(row.coordinator_epoch);
-        bytes.i64(row.last_timestamp.0);
-        bytes.i64(row.txn_start.map_or(-1, |offset| offset.0));
-        bytes.u8(u8::try_from(row.batches.len()).map_err(|_| damaged(PART))?);
-        for batch in &row.batches {
-            bytes.i32(batch.base_sequence.0);
-            bytes.i32(batch.last_sequence.0);
-            bytes.i64(batch.last.0);
-            bytes.i64(batch.timestamp.0);
-        }
-    }
-    Ok(bytes)
-}
-
-pub(super) fn decode_producers(payload: &[u8]) -> Result<Vec<ProducerRow>, FooterError> {
-    const PART: &str = "producers";
-    let mut cursor = Cursor::new(payload, PART);
-    let count = cursor.count(PRODUCER_BYTES)?;
-    let mut rows = Vec::with_capacity(count);
-    for _ in 0..count {
-        rows.push(producer(&mut cursor)?);
-    }
-    cursor.end()?;
-    Ok(rows)
-}
-
-fn producer(cursor: &mut Cursor<'_>) -> Result<ProducerRow, FooterError> {
-    let producer = ProducerId(cursor.i64()?);
-    let epoch = ProducerEpoch(cursor.i16()?);
-    let coordinator_epoch = cursor.i32()?;
-    let last_timestamp = Timestamp(cursor.i64()?);
-    let txn_start = match cursor.i64()? {
-        -1 => None,
-        offset if offset >= 0 => Some(Offset(offset)),
-        _ => return Err(damaged("producers")),
-    };
-    let count = usize::from(cursor.u8()?);
-    if count > PRODUCER_BATCHES_MAX {
-        return Err(damaged("producers"));
-    }
-    let mut batches = Vec::with_capacity(count);
-    for _ in 0..count {
-        batches.push(ProducerBatch {
-            base_sequence: Sequence(cursor.i32()?),
-            last_sequence: Sequence(cursor.i32()?),
-            last: Offset(cursor.i64()?),
-            timestamp: Timestamp(cursor.i64()?),
-        });
-    }
-    Ok(ProducerRow { producer, epoch, coordinator_epoch, last_timestamp, txn_start, batches })
 }
