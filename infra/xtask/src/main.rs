@@ -1,14 +1,15 @@
 //! The workspace's own tasks, run as `cargo xtask <task>`: code generation and the checks of the tidy test.
 //!
 //! `codegen` writes the protocol's messages from the public schemas; what it writes is committed, so that a build needs
-//! neither the schemas nor this program. Each task lives in a module of its own and takes its arguments as text; this
-//! file only chooses.
+//! neither the schemas nor this program. `tidy` checks what no compiler does. Each task lives in a module of its own and
+//! takes its arguments as text; this file only chooses.
 
 mod codegen;
+mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask codegen --jars DIR";
+const USAGE: &str = "usage: cargo xtask codegen --jars DIR | tidy [--update]";
 
 #[expect(clippy::print_stderr, reason = "a command-line program talks to its user")]
 fn main() -> ExitCode {
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     };
     let outcome = match task {
         "codegen" => codegen::run(rest).map_err(|error| error.to_string()),
+        "tidy" => tidy::run(rest).map_err(|error| error.to_string()),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

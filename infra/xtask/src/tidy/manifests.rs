@@ -1,0 +1,36 @@
+//! Versions stand in one place: a crate's manifest takes every dependency from the workspace, and the workspace's lints.
+
+use super::Finding;
+use super::tree::{SourceFile, Tree};
+
+/// The rule. It reads the few forms that the manifests use, and finds any other.
+pub(super) fn versions_in_one_place(tree: &Tree) -> Vec<Finding> {
+    tree.files
+        .iter()
+        .filter(|file| file.path.ends_with("/Cargo.toml"))
+        .flat_map(|file| dependencies(file).into_iter().chain(lints(file)))
+        .collect()
+}
+
+fn dependencies(file: &SourceFile) -> Vec<Finding> {
+    let mut section = "";
+    let mut findings = Vec::new();
+    for (index, line) in file.text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']);
+        } else if section.ends_with("dependencies") && !line.is_empty() && !line.starts_with('#') {
+            let from_workspace = line.contains(".workspace = true") || line.contains("{ workspace = true");
+            if !from_workspace {
+                let message = "name the version in [workspace.dependencies] and take it from there";
+                findings.push(Finding::new(&file.path, index + 1, message));
+            }
+        }
+    }
+    findings
+}
+
+fn lints(file: &SourceFile) -> Option<Finding> {
+    let has = file.text.contains("[lints]\nworkspace = true");
+    (!has).then(|| Finding::new(&file.path, 0, "take the workspace's lints: [lints] workspace = true"))
+}
