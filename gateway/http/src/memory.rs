@@ -88,6 +88,7 @@ impl MemorySource {
         self.with(place, |partition| {
             partition.log_start = log_start;
             partition.local_start = partition.local_start.max(log_start);
+            partition.end = partition.end.max(log_start);
         });
     }
 
