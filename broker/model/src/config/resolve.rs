@@ -1,7 +1,8 @@
 //! The effective configuration of a topic: its overrides laid over the broker's values, checked as a whole.
 //!
 //! Invariants: every field keeps its own rule; a tiered topic is deleted by time and size and not compacted; local
-//! retention is never longer than retention. Rules are Kafka's (KIP-405) with two differences that make the defaults of
+//! retention is never longer than retention, and never shorter where nothing is shipped, so that a log that obeys it
+//! cannot lose what only it has; what is not deleted by time and size has no bound at all. Rules are Kafka's (KIP-405) with two differences that make the defaults of
 //! Strata usable: a broker-wide local retention that is longer than a topic's retention counts as the topic's retention
 //! (Kafka refuses the topic), and a compacted or internal topic is not tiered by the broker's default.
 
@@ -45,13 +46,13 @@ pub enum TimestampType {
 pub struct TopicConfig {
     /// `cleanup.policy`.
     pub cleanup: CleanupPolicy,
-    /// `retention.ms`; `None` means for ever.
+    /// `retention.ms`; `None` means for ever, as also where `cleanup.policy` has no `delete`.
     pub retention_ms: Option<i64>,
-    /// `retention.bytes` of one partition over both tiers; `None` means no limit.
+    /// `retention.bytes` of one partition over both tiers; `None` as for `retention_ms`.
     pub retention_bytes: Option<i64>,
-    /// `local.retention.ms` with -2 resolved; never longer than `retention_ms`.
+    /// `local.retention.ms` with -2 resolved; never longer than `retention_ms`, and the same where nothing is shipped.
     pub local_retention_ms: Option<i64>,
-    /// `local.retention.bytes` with -2 resolved; never larger than `retention_bytes`.
+    /// `local.retention.bytes` with -2 resolved; never larger than `retention_bytes`, and the same where nothing is shipped.
     pub local_retention_bytes: Option<i64>,
     /// `remote.storage.enable`: records go to the bucket.
     pub tiered: bool,
@@ -100,21 +101,20 @@ impl TopicConfig {
         let layers = Layers { overrides, broker };
         layers.check_names()?;
         let cleanup = layers.cleanup()?;
-        let retention_ms = bounded(layers.get(topic::RETENTION_MS)?);
-        let retention_bytes = bounded(layers.get(topic::RETENTION_BYTES)?);
         let tiered = layers.tiered(cleanup, class)?;
+        let copy_disabled = layers.get(topic::REMOTE_LOG_COPY_DISABLE)?;
+        let time = layers.retention(topic::LOCAL_RETENTION_MS, topic::RETENTION_MS)?;
+        let bytes = layers.retention(topic::LOCAL_RETENTION_BYTES, topic::RETENTION_BYTES)?;
+        let (time, bytes) = if cleanup.delete { (time, bytes) } else { (Retention::NONE, Retention::NONE) };
+        let ships = tiered && !copy_disabled;
         Ok(TopicConfig {
             cleanup,
-            retention_ms,
-            retention_bytes,
-            local_retention_ms: layers.local(topic::LOCAL_RETENTION_MS, topic::RETENTION_MS, retention_ms)?,
-            local_retention_bytes: layers.local(
-                topic::LOCAL_RETENTION_BYTES,
-                topic::RETENTION_BYTES,
-                retention_bytes,
-            )?,
+            retention_ms: time.whole,
+            retention_bytes: bytes.whole,
+            local_retention_ms: if ships { time.local } else { time.whole },
+            local_retention_bytes: if ships { bytes.local } else { bytes.whole },
             tiered,
-            copy_disabled: layers.get(topic::REMOTE_LOG_COPY_DISABLE)?,
+            copy_disabled,
             exported: layers.exported(tiered)?,
             segment_bytes: layers.get(topic::SEGMENT_BYTES)?,
             segment_ms: layers.get(topic::SEGMENT_MS)?,
@@ -248,24 +248,31 @@ impl Layers<'_> {
         Ok(wanted && tiered)
     }
 
-    /// The local retention, which cannot exceed the whole: `None` means no bound.
-    fn local(
-        &self,
-        local: TopicKey<i64>,
-        whole: TopicKey<i64>,
-        whole_value: Option<i64>,
-    ) -> Result<Option<i64>, ConfigError> {
+    /// A bound over both tiers and the one of local disk, which cannot exceed it.
+    fn retention(&self, local: TopicKey<i64>, whole: TopicKey<i64>) -> Result<Retention, ConfigError> {
         let value = self.get(local)?;
-        let Some(whole_value) = whole_value else {
-            return Ok(bounded(value));
+        let Some(bound) = bounded(self.get(whole)?) else {
+            return Ok(Retention { whole: None, local: bounded(value) });
         };
-        let exceeds = value == -1 || value > whole_value;
+        let exceeds = value == -1 || value > bound;
         if exceeds && self.overrides.contains_key(local.name()) {
-            let expected = format!("-2, or at most {}, which is {whole_value}", whole.name());
+            let expected = format!("-2, or at most {}, which is {bound}", whole.name());
             return Err(definition(local).refuse(&value.to_string(), expected));
         }
-        Ok(Some(if exceeds || value == -2 { whole_value } else { value }))
+        let local = if exceeds || value == -2 { bound } else { value };
+        Ok(Retention { whole: Some(bound), local: Some(local) })
     }
+}
+
+/// A bound by time or by size; `None` means no bound.
+#[derive(Clone, Copy)]
+struct Retention {
+    whole: Option<i64>,
+    local: Option<i64>,
+}
+
+impl Retention {
+    const NONE: Retention = Retention { whole: None, local: None };
 }
 
 fn definition<T: ConfigType>(key: TopicKey<T>) -> &'static ConfigDef {

@@ -123,6 +123,20 @@ fn local_retention_is_never_longer_than_retention() {
 }
 
 #[test]
+fn what_is_only_local_is_kept_as_long_as_the_topic() {
+    let hour = broker(&[("log.local.retention.ms", "3600000"), ("log.local.retention.bytes", "10")]);
+    for own in [[("remote.storage.enable", "false")], [("remote.log.copy.disable", "true")]] {
+        let config = resolve(&own, &hour).unwrap();
+        assert_eq!((config.local_retention_ms, config.retention_ms), (Some(604_800_000), Some(604_800_000)), "{own:?}");
+        assert_eq!(config.local_retention_bytes, None);
+    }
+    let compacted = resolve(&[("cleanup.policy", "compact"), ("retention.ms", "1")], &hour).unwrap();
+    assert_eq!((compacted.local_retention_ms, compacted.retention_ms), (None, None));
+    let both = resolve(&[("cleanup.policy", "compact,delete"), ("retention.ms", "1")], &hour).unwrap();
+    assert_eq!(both.retention_ms, Some(1));
+}
+
+#[test]
 fn topics_are_tiered_by_default_unless_compacted_or_internal() {
     let values = ConfigValues::default();
     assert!(resolve(&[], &values).unwrap().tiered);
