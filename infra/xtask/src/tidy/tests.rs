@@ -210,6 +210,51 @@ fn golden_files_are_only_added() {
     assert_eq!(paths, ["a/golden/old.bin", "b/golden/x/gone.bin"]);
 }
 
+/// A checkout of its own, with one commit a step.
+struct Checkout(tempfile::TempDir);
+
+impl Checkout {
+    fn commit(&self, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            let path = self.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        tree::git(self.0.path(), &["add", "--all"]).unwrap();
+        let who = ["-c", "user.name=tidy", "-c", "user.email=tidy@example.org"];
+        let commit = ["commit", "--quiet", "--no-verify", "--message", "step"];
+        tree::git(self.0.path(), &[who.as_slice(), commit.as_slice()].concat()).unwrap();
+    }
+
+    fn outcome(&self) -> Result<Vec<String>, String> {
+        let tree = Tree::load(self.0.path()).unwrap();
+        match history::against_parent(self.0.path(), &tree).unwrap() {
+            history::Outcome::Compared(findings) => Ok(messages(findings)),
+            history::Outcome::Skipped(why) => Err(why),
+        }
+    }
+}
+
+#[test]
+fn the_parent_commit_is_what_history_is_compared_with() {
+    let checkout = Checkout(tempfile::tempdir().unwrap());
+    assert!(checkout.outcome().is_err());
+    tree::git(checkout.0.path(), &["init", "--quiet"]).unwrap();
+    let ratchet = |max: usize| format!("{{\"functions\": {{\"a.rs::a\": {max}}}, \"files\": {{}}}}");
+    checkout.commit(&[("x/golden/a.bin", "1"), (size::RATCHET, &ratchet(80))]);
+    assert!(checkout.outcome().is_err(), "the first commit has no parent");
+    checkout.commit(&[("x/golden/b.bin", "1"), (size::RATCHET, &ratchet(79))]);
+    assert_eq!(checkout.outcome(), Ok(Vec::new()));
+    checkout.commit(&[("x/golden/a.bin", "2"), (size::RATCHET, &ratchet(81))]);
+    assert_eq!(
+        checkout.outcome().unwrap(),
+        [
+            "x/golden/a.bin: a golden file is only added, never changed or deleted: add a new one",
+            "infra/xtask/ratchet.json: a.rs::a may not grow to 81: the ratchet only falls",
+        ]
+    );
+}
+
 #[test]
 fn promises_without_check_or_test_are_found() {
     let tree = Tree::of(&[

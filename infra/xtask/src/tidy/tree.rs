@@ -92,9 +92,13 @@ impl Tree {
     }
 }
 
-/// What git prints, or why it does not.
+/// What git prints of the checkout at this root, or why it does not. A hook's variables, which name another, are dropped.
 pub(super) fn git(root: &Path, arguments: &[&str]) -> Result<String, TidyError> {
-    output(Command::new("git").arg("-C").arg(root).args(arguments))
+    let mut git = Command::new("git");
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        git.env_remove(variable);
+    }
+    output(git.arg("-C").arg(root).args(arguments))
 }
 
 /// What a program prints.
