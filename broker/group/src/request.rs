@@ -294,6 +294,9 @@ pub struct FetchOffsets {
 pub struct FetchTopic {
     /// Its name.
     pub topic: String,
+    /// The id of the topic that stands, so that offsets of an earlier one of this name are not told;
+    /// [`TopicId::ZERO`] if not known.
+    pub id: TopicId,
     /// Its partitions.
     pub partitions: Vec<PartitionIndex>,
 }
