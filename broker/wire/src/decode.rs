@@ -228,7 +228,11 @@ impl Decoder {
     ) -> Result<Option<Vec<T>>, DecodeError> {
         let Some(count) = self.count(form, element_bytes_min)? else { return Ok(None) };
         let mut elements = Vec::with_capacity(count.min(limits::PREALLOCATED_ELEMENTS_MAX));
-        for _ in 0..count {
+        for read in 0..count {
+            // Doubles, but never beyond the count: what was checked above is also what is taken.
+            if read == elements.capacity() {
+                elements.reserve_exact(read.min(count - read));
+            }
             elements.push(element(self)?);
         }
         Ok(Some(elements))
