@@ -40,8 +40,10 @@ pub const LOCAL_RETENTION_MS_WITHOUT_FILE: i64 = 3_600_000;
 pub struct Settings {
     /// All broker configs: the snapshot from which topic configs resolve and DescribeConfigs answers.
     pub values: Arc<ConfigValues>,
-    /// True where a configuration file was read.
-    pub has_file: bool,
+    /// The configuration file, where one was read.
+    pub file: Option<PathBuf>,
+    /// The words of the command line that let another command find the same bucket; no secrets.
+    pub place_words: Vec<String>,
     /// This node.
     pub node: NodeSettings,
     /// The directory of data and metadata.
@@ -157,7 +159,8 @@ impl Settings {
         warnings.extend(without_effect(&values));
         warnings.extend(odd_together(&values));
         Ok(Settings {
-            has_file: sources.file.is_some(),
+            file: sources.file.clone(),
+            place_words: sources.place_words(),
             node: NodeSettings { node_id: NodeId(node_id), rack: values.get(network::BROKER_RACK) },
             data_dir,
             listeners,

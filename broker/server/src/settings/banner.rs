@@ -10,9 +10,11 @@ use broker_model::config::{broker, network, tier};
 
 use super::{Settings, TierPlace};
 
-/// The addresses that were bound, which differ from the settings where those say port 0.
+/// What is known once the program runs: its own name, and the addresses, which differ from the settings at port 0.
 #[derive(Clone, Debug, Default)]
 pub struct Bound {
+    /// How the program was called, so that its other commands can be called the same way.
+    pub program: String,
     /// Of the Kafka listeners, in the order of the settings.
     pub kafka: Vec<SocketAddr>,
     /// Of the HTTP listeners, in the order of the settings.
@@ -25,7 +27,7 @@ pub fn banner(settings: &Settings, bound: &Bound) -> String {
     let mut text = format!("Strata {} is ready.\n\n", env!("CARGO_PKG_VERSION"));
     places(&mut text, settings, bound);
     defaults(&mut text, settings);
-    next(&mut text, bound);
+    next(&mut text, settings, bound);
     text
 }
 
@@ -56,8 +58,11 @@ fn places(text: &mut String, settings: &Settings, bound: &Bound) {
 
 fn defaults(text: &mut String, settings: &Settings) {
     let values = &settings.values;
-    let given =
-        if settings.has_file { "Settings that matter most" } else { "No configuration file; these defaults hold" };
+    let given = if settings.file.is_some() {
+        "Settings that matter most"
+    } else {
+        "No configuration file; these defaults hold"
+    };
     line(text, format_args!("\n{given}:"));
     let local = values.get(broker::LOG_LOCAL_RETENTION_MS);
     if local >= 0 {
@@ -93,7 +98,7 @@ fn defaults(text: &mut String, settings: &Settings) {
     line(text, format_args!("  No TLS, no authentication: whoever reaches a listener may read and write."));
 }
 
-fn next(text: &mut String, bound: &Bound) {
+fn next(text: &mut String, settings: &Settings, bound: &Bound) {
     let Some(kafka) = bound.kafka.first() else { return };
     let kafka = reachable(*kafka);
     line(text, format_args!("\nTry next:"));
@@ -108,7 +113,12 @@ fn next(text: &mut String, bound: &Bound) {
         line(text, format_args!("  curl 'http://{http}/v1/topics/greetings/records?limit=10'"));
         line(text, format_args!("  curl http://{http}/ready"));
     }
-    line(text, format_args!("  strata tier ls"));
+    let words: Vec<&str> = [bound.program.as_str()]
+        .into_iter()
+        .chain(settings.place_words.iter().map(String::as_str))
+        .chain(["tier", "ls"])
+        .collect();
+    line(text, format_args!("  {}", words.join(" ")));
 }
 
 /// An address that a client on this machine can connect to.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use broker_model::config::{ConfigError, ConfigValues, broker};
+use broker_model::config::{ConfigError, ConfigValues, broker, tier};
 
 use super::LOCAL_RETENTION_MS_WITHOUT_FILE;
 use super::properties::{Properties, PropertiesError};
@@ -114,6 +114,22 @@ impl Sources {
             reading.give(key.trim(), value, "--set".to_owned())?;
         }
         Ok((reading.values, reading.warnings))
+    }
+
+    /// The words that say where the bucket is.
+    pub(super) fn place_words(&self) -> Vec<String> {
+        let file = self.file.iter().flat_map(|file| ["--config".to_owned(), file.display().to_string()]);
+        let keys = [
+            broker::LOG_DIR.name(),
+            broker::LOG_DIRS.name(),
+            tier::TIER_URL.name(),
+            tier::TIER_S3_ENDPOINT.name(),
+            tier::TIER_S3_REGION.name(),
+            tier::TIER_S3_PATH_STYLE.name(),
+        ];
+        let says_place = |set: &&String| set.split_once('=').is_some_and(|(key, _)| keys.contains(&key.trim()));
+        let sets = self.sets.iter().filter(says_place).flat_map(|set| ["--set".to_owned(), set.clone()]);
+        file.chain(sets).collect()
     }
 }
 

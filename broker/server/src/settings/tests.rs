@@ -56,7 +56,7 @@ fn a_file_brings_kafkas_local_retention_and_set_stands_above_it() {
     assert_eq!(settings.topics.partitions_default, 7);
     assert_eq!(settings.values.get(broker::LOG_LOCAL_RETENTION_MS), -2);
     assert_eq!(settings.tier.place.url(), "file:///data/bucket");
-    assert!(settings.has_file);
+    assert!(settings.file.is_some());
     let chosen = load(&["log.local.retention.ms=5"]).unwrap();
     assert_eq!(chosen.values.get(broker::LOG_LOCAL_RETENTION_MS), 5);
 }
@@ -197,7 +197,11 @@ fn the_bucket_is_a_url_with_credentials_from_one_place() {
 #[test]
 fn the_banner_names_addresses_defaults_and_commands() {
     let settings = load(&["listeners=PLAINTEXT://127.0.0.1:0"]).unwrap();
-    let bound = Bound { kafka: vec!["127.0.0.1:41001".parse().unwrap()], http: vec!["0.0.0.0:8080".parse().unwrap()] };
+    let bound = Bound {
+        program: "target/release/strata".to_owned(),
+        kafka: vec!["127.0.0.1:41001".parse().unwrap()],
+        http: vec!["0.0.0.0:8080".parse().unwrap()],
+    };
     let text = banner(&settings, &bound);
     for part in [
         "Kafka   127.0.0.1:41001 (PLAINTEXT, clients are told 127.0.0.1:41001)",
@@ -207,9 +211,14 @@ fn the_banner_names_addresses_defaults_and_commands() {
         "kcat -b 127.0.0.1:41001 -t greetings -P",
         "curl 'http://127.0.0.1:8080/v1/topics/greetings/records?limit=10'",
         "No TLS, no authentication",
+        "  target/release/strata tier ls\n",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
-    let kept = load_file("num.partitions=2", &[]).unwrap();
-    assert!(banner(&kept, &Bound::default()).contains("log.local.retention.ms=-2"));
+    let kept = load_file("num.partitions=2", &["log.dirs=/data", "num.partitions=3"]).unwrap();
+    let bound = Bound { program: "strata".to_owned(), ..bound };
+    let text = banner(&kept, &bound);
+    assert!(text.contains("log.local.retention.ms=-2"), "{text}");
+    let path = kept.file.as_ref().unwrap().display();
+    assert!(text.contains(&format!("  strata --config {path} --set log.dirs=/data tier ls\n")), "{text}");
 }
