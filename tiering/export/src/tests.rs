@@ -1,1 +1,5 @@
-//! tests
+//! Exports against a store in memory: what the files hold, and what kills, lost replies and other writers leave.
+
+mod files;
+mod kills;
+mod world;
