@@ -161,7 +161,8 @@ pub trait ColdSource: Send + Sync + 'static {
     /// Whole batches from the batch that holds `from` on: about `bytes_max` bytes, at least one batch.
     async fn read_cold(&self, partition: TopicPartition, from: Offset, bytes_max: usize) -> Result<Slice, SourceError>;
 
-    /// As [`HotSource::seek`], for what lies in the bucket.
+    /// As [`HotSource::seek`], for what lies in the bucket. It is asked again after each read without a match, so a source
+    /// that knows the times of its objects keeps a replay from reading what lies behind the window.
     async fn seek_cold(
         &self,
         _partition: TopicPartition,

@@ -38,6 +38,7 @@ pub(super) async fn run(replay: Replay, sender: mpsc::Sender<Item>) {
         at: 0,
         position: replay.parts.first().map_or(Offset::ZERO, |part| part.from),
         left: replay.query.limit,
+        written: 0,
         replay: &replay,
     };
     let ended = walk.all().await;
@@ -77,6 +78,8 @@ struct Walk<'a> {
     position: Offset,
     /// Rows that the limit leaves.
     left: Option<u64>,
+    /// Rows that were written.
+    written: u64,
 }
 
 impl Walk<'_> {
@@ -110,7 +113,10 @@ impl Walk<'_> {
                     continue;
                 }
                 let slice = self.read_cold(place).await?;
+                let before = self.written;
                 self.slice(slice, &part, &row).await?;
+                // The archive knows the times of whole objects: ask again when the window seems to lie elsewhere.
+                sought.cold = self.written > before;
                 continue;
             }
             if self.seek_hot(place, &mut sought).await? {
@@ -232,6 +238,7 @@ impl Walk<'_> {
 
     async fn wrote_row(&mut self) -> Result<(), Stop> {
         self.out.rows += 1;
+        self.written += 1;
         self.replay.stats.rows.fetch_add(1, Ordering::Relaxed);
         if let Some(left) = &mut self.left {
             *left -= 1;
