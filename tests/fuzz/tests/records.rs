@@ -18,7 +18,7 @@ const CASES_UNCOMPRESSED: u64 = 2_000_000;
 /// What a reader here allows a batch to become.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 10;
 /// The output doubles as it grows and is there twice while it moves; the decoders of gzip and lz4 have windows.
-const PEAK_BASE: usize = 2 * DECOMPRESSED_BYTES_MAX + (64 << 10);
+const PEAK_BASE: usize = 3 * DECOMPRESSED_BYTES_MAX + (128 << 10);
 const PEAK_PER_BYTE: usize = 2;
 
 /// Where the batch length and the checksum stand, and what the checksum covers.

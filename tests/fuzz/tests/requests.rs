@@ -34,7 +34,7 @@ fn body(random: &mut Random, apis: &[ApiKey]) -> Vec<u8> {
     let version = random_version(random, api);
     let message = request(api, version, &mut Sampler::new(random.u64()));
     let mut out = Encoder::new();
-    message.encode(&mut out, version).unwrap();
+    message.encode(&mut out, version).expect("a sample can be encoded");
     let mut input = api.code().to_be_bytes().to_vec();
     input.extend_from_slice(&version.to_be_bytes());
     input.extend_from_slice(&out.finish().0);
@@ -101,8 +101,8 @@ fn heads_and_whole_requests() {
         let client_id = sampler.optional(Sampler::string);
         let mut out = Encoder::new();
         let head = RequestHead { api_key: api.code(), version, correlation_id: 1, client_id };
-        head.encode(&mut out).unwrap();
-        request(api, version, &mut sampler).encode(&mut out, version).unwrap();
+        head.encode(&mut out).expect("a head can be encoded");
+        request(api, version, &mut sampler).encode(&mut out, version).expect("a sample can be encoded");
         out.finish().0.to_vec()
     };
     let decode = |_: &mut Random, input: &[u8]| {
@@ -131,7 +131,7 @@ fn embedded_protocols_and_coordinator_records() {
             _ => GroupMetadataValue::sample(sampler, 4).encode_prefixed(4),
         };
         let mut input = vec![kind as u8];
-        input.extend_from_slice(&encoded.unwrap());
+        input.extend_from_slice(&encoded.expect("a sample can be encoded"));
         input
     };
     let decode = |_: &mut Random, input: &[u8]| {
