@@ -77,7 +77,8 @@ pub struct Rules {
     pub retention_bytes: Option<u64>,
     /// How long an id may be used after it was registered.
     pub id_life_ms: i64,
-    /// How long something stays in the bucket after no root refers to it, for readers with an older root.
+    /// How long something stays in the bucket after no root refers to it: for readers with an older root, and so that a
+    /// repeated PUT of the same object arrives while the object still stands in its way. Longer than any request lives.
     pub grace_ms: i64,
     /// Ids that are kept registered when nothing is to be shipped.
     pub spare_ids: usize,
