@@ -1,0 +1,136 @@
+//! [`Files`] on the operating system's file system.
+//!
+//! Positioned reads and writes only, so that a handle has no state and may be shared. Syncing is fdatasync(2) for files and fsync(2) for
+//! directories. Maps are read-only; a file that is mapped is never cut by the log, only unlinked.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use broker_model::Timestamp;
+use bytes::Bytes;
+
+use crate::files::{Change, Entry, Files, OpenMode, Stat};
+
+/// The most slices that one pwritev(2) takes (`IOV_MAX`).
+const SLICES_PER_WRITE_MAX: usize = 1024;
+
+/// The file system of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskFiles;
+
+/// An open file or directory; gives its descriptor for sendfile.
+#[derive(Debug)]
+pub struct DiskFile {
+    file: File,
+    is_dir: bool,
+}
+
+impl AsFd for DiskFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Files for DiskFiles {
+    type Handle = DiskFile;
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<DiskFile> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        if matches!(mode, OpenMode::Write | OpenMode::Lock) {
+            options.write(true).create(true).truncate(false);
+        }
+        let file = options.open(path)?;
+        if mode == OpenMode::Lock {
+            file.try_lock().map_err(|error| match error {
+                TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
+                TryLockError::Error(error) => error,
+            })?;
+        }
+        Ok(DiskFile { file, is_dir: mode == OpenMode::Directory })
+    }
+
+    fn stat(&self, handle: &DiskFile) -> io::Result<Stat> {
+        let metadata = handle.file.metadata()?;
+        let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let modified = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        Ok(Stat { bytes: metadata.len(), modified })
+    }
+
+    fn read(&self, handle: &DiskFile, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while let Some(room) = into.get_mut(read..)
+            && !room.is_empty()
+        {
+            match handle.file.read_at(room, position + read as u64) {
+                Ok(0) => break,
+                Ok(bytes) => read += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write(&self, handle: &DiskFile, mut position: u64, mut from: &mut [IoSlice<'_>]) -> io::Result<()> {
+        IoSlice::advance_slices(&mut from, 0);
+        while !from.is_empty() {
+            let count = from.len().min(SLICES_PER_WRITE_MAX);
+            let now = from.get(..count).expect("the count is at most the length");
+            match rustix::io::pwritev(&handle.file, now, position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    position += bytes as u64;
+                    IoSlice::advance_slices(&mut from, bytes);
+                }
+                Err(rustix::io::Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn map(&self, handle: &DiskFile, position: u64, bytes: usize) -> io::Result<Bytes> {
+        if position + bytes as u64 > handle.file.metadata()?.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if bytes == 0 {
+            return Ok(Bytes::new());
+        }
+        // SAFETY: the range lies within the file (checked above), is mapped read-only, and the contract of `map` says that the
+        // file is not cut while the bytes are held. Closed parts of a log are never rewritten.
+        let map = unsafe { memmap2::MmapOptions::new().offset(position).len(bytes).map(&handle.file) }?;
+        Ok(Bytes::from_owner(map))
+    }
+
+    fn sync(&self, handle: &DiskFile) -> io::Result<()> {
+        if handle.is_dir { handle.file.sync_all() } else { handle.file.sync_data() }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            // A name that is not UTF-8 is none of ours.
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(Entry { path: entry.path(), name, is_dir: entry.file_type()?.is_dir() });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn change(&self, change: Change<'_>) -> io::Result<()> {
+        match change {
+            Change::MakeDir(path) => fs::create_dir_all(path),
+            Change::Rename(from, to) => fs::rename(from, to),
+            Change::Remove(path) => fs::remove_file(path),
+            Change::RemoveDir(path) => fs::remove_dir(path),
+            Change::Resize(path, bytes) => OpenOptions::new().write(true).open(path)?.set_len(bytes),
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! [`Files`] in memory, for tests: it forgets at a power loss what was not synced, and fails on demand.
+//!
+//! [`MemFiles::power_loss`] keeps a random prefix of the changes of names that were not synced (a journal is ordered), and of each file's unsynced
+//! content a random choice of 512-byte sectors and of the length, so that writes are lost, torn and reordered. The same seed gives the same loss.
+//! Handles opened before it see nothing of what follows.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use broker_model::Timestamp;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::files::{Change, Entry, Files, OpenMode, Stat};
+
+const SECTOR_BYTES: usize = 512;
+
+/// A file system in memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct MemFiles {
+    world: Arc<Mutex<World>>,
+}
+
+/// An open file or directory of [`MemFiles`].
+#[derive(Debug)]
+pub struct MemHandle {
+    node: Node,
+    path: PathBuf,
+    _lock: Option<Arc<()>>,
+}
+
+/// How an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// EIO.
+    Io,
+    /// ENOSPC, with nothing written.
+    NoSpace,
+    /// ENOSPC, with half of it written.
+    ShortWrite,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    live: BTreeMap<PathBuf, Node>,
+    durable: BTreeMap<PathBuf, Node>,
+    pending: Vec<NameChange>,
+    locks: BTreeMap<PathBuf, Weak<()>>,
+    fault: Option<(u32, Fault)>,
+    now: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    Dir,
+    File(Arc<Mutex<Inode>>),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    data: Vec<u8>,
+    synced: Vec<u8>,
+    modified: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Link(PathBuf, Node),
+    Unlink(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+impl MemFiles {
+    /// An empty file system.
+    #[must_use]
+    pub fn new() -> MemFiles {
+        MemFiles::default()
+    }
+
+    /// What files written from now on say of their time.
+    pub fn set_time(&self, now: Timestamp) {
+        self.world.lock().now = now;
+    }
+
+    /// Lets the write or sync after the next `skip` of them fail, once.
+    pub fn inject(&self, skip: u32, fault: Fault) {
+        self.world.lock().fault = Some((skip, fault));
+    }
+
+    /// True while an injected fault waits for its operation.
+    #[must_use]
+    pub fn fault_waits(&self) -> bool {
+        self.world.lock().fault.is_some()
+    }
+
+    /// The power fails, and comes back. What is kept of the unsynced is chosen by the seed.
+    pub fn power_loss(&self, seed: u64) {
+        let mut world = self.world.lock();
+        let mut random = Random(seed);
+        let pending = std::mem::take(&mut world.pending);
+        let kept = random.below(pending.len() as u64 + 1) as usize;
+        for change in pending.into_iter().take(kept) {
+            change.apply(&mut world.durable);
+        }
+        let mut survivors = BTreeMap::new();
+        for (path, node) in std::mem::take(&mut world.durable) {
+            // A name whose directory was lost cannot be reached.
+            if !path.parent().is_none_or(|dir| dir == Path::new("") || survivors.contains_key(dir)) {
+                continue;
+            }
+            let node = match node {
+                Node::Dir => Node::Dir,
+                Node::File(inode) => Node::File(Arc::new(Mutex::new(inode.lock().torn(&mut random)))),
+            };
+            survivors.insert(path, node);
+        }
+        world.live = survivors.clone();
+        world.durable = survivors;
+        world.locks.clear();
+        world.fault = None;
+    }
+
+    /// The content of a file, to be damaged by a test: `change` works on it, and what it leaves is durable.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let world = self.world.lock();
+        if let Some(Node::File(inode)) = world.live.get(path) {
+            let mut inode = inode.lock();
+            change(&mut inode.data);
+            inode.synced = inode.data.clone();
+        }
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        let mut world = self.world.lock();
+        match &mut world.fault {
+            Some((0, fault)) => {
+                let fault = *fault;
+                world.fault = None;
+                Some(fault)
+            }
+            Some((skip, _)) => {
+                *skip -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+}
+
+impl Inode {
+    fn torn(&self, random: &mut Random) -> Inode {
+        let (short, long) = (self.synced.len().min(self.data.len()), self.synced.len().max(self.data.len()));
+        let length = short + random.below((long - short) as u64 + 1) as usize;
+        let mut kept = self.synced.clone();
+        kept.resize(length, 0);
+        let (old, new) = (kept.chunks_mut(SECTOR_BYTES), self.data.chunks(SECTOR_BYTES));
+        for (old, new) in old.zip(new) {
+            if random.below(2) == 0 {
+                old.iter_mut().zip(new).for_each(|(old, new)| *old = *new);
+            }
+        }
+        Inode { data: kept.clone(), synced: kept, modified: self.modified }
+    }
+}
+
+impl NameChange {
+    fn dir(&self) -> Option<&Path> {
+        match self {
+            NameChange::Link(path, _) | NameChange::Unlink(path) | NameChange::Rename(_, path) => path.parent(),
+        }
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, Node>) {
+        match self {
+            NameChange::Link(path, node) => drop(names.insert(path, node)),
+            NameChange::Unlink(path) => drop(names.remove(&path)),
+            NameChange::Rename(from, to) => {
+                let under: Vec<PathBuf> = names.keys().filter(|path| path.starts_with(&from)).cloned().collect();
+                for path in under {
+                    if let Some(node) = names.remove(&path) {
+                        let rest = path.strip_prefix(&from).expect("filtered by this prefix");
+                        let path = if rest == Path::new("") { to.clone() } else { to.join(rest) };
+                        names.insert(path, node);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl World {
+    fn record(&mut self, change: NameChange) {
+        change.clone().apply(&mut self.live);
+        self.pending.push(change);
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Node> {
+        self.live.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn make_dirs(&mut self, path: &Path) {
+        let missing: Vec<PathBuf> = path
+            .ancestors()
+            .filter(|dir| *dir != Path::new("") && !self.live.contains_key(*dir))
+            .map(Path::to_path_buf)
+            .collect();
+        for dir in missing.into_iter().rev() {
+            self.record(NameChange::Link(dir, Node::Dir));
+        }
+    }
+}
+
+impl MemHandle {
+    fn inode(&self) -> io::Result<&Mutex<Inode>> {
+        match &self.node {
+            Node::File(inode) => Ok(inode),
+            Node::Dir => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+}
+
+impl Files for MemFiles {
+    type Handle = MemHandle;
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<MemHandle> {
+        let mut world = self.world.lock();
+        let make = matches!(mode, OpenMode::Write | OpenMode::Lock);
+        if make && !world.live.contains_key(path) {
+            if let Some(dir) = path.parent()
+                && dir != Path::new("")
+            {
+                world.find(dir)?;
+            }
+            let inode = Inode { modified: world.now, ..Inode::default() };
+            world.record(NameChange::Link(path.to_path_buf(), Node::File(Arc::new(Mutex::new(inode)))));
+        }
+        let node = world.find(path)?;
+        let mut lock = None;
+        if mode == OpenMode::Lock {
+            if world.locks.get(path).is_some_and(|held| held.strong_count() > 0) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let held = Arc::new(());
+            world.locks.insert(path.to_path_buf(), Arc::downgrade(&held));
+            lock = Some(held);
+        }
+        match (&node, mode) {
+            (Node::File(_), OpenMode::Directory) => Err(io::ErrorKind::NotADirectory.into()),
+            _ => Ok(MemHandle { node, path: path.to_path_buf(), _lock: lock }),
+        }
+    }
+
+    fn stat(&self, handle: &MemHandle) -> io::Result<Stat> {
+        let inode = handle.inode()?.lock();
+        Ok(Stat { bytes: inode.data.len() as u64, modified: inode.modified })
+    }
+
+    fn read(&self, handle: &MemHandle, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        let inode = handle.inode()?.lock();
+        let data = usize::try_from(position).ok().and_then(|at| inode.data.get(at..)).unwrap_or_default();
+        let count = data.len().min(into.len());
+        into.iter_mut().zip(data).for_each(|(into, from)| *into = *from);
+        Ok(count)
+    }
+
+    fn write(&self, handle: &MemHandle, position: u64, from: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let fault = self.fault();
+        let now = self.world.lock().now;
+        let mut all: Vec<u8> = from.iter().flat_map(|slice| slice.iter().copied()).collect();
+        match fault {
+            Some(Fault::Io) => return Err(io::Error::other("injected")),
+            Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::ShortWrite) => all.truncate(all.len() / 2),
+            None => (),
+        }
+        let mut inode = handle.inode()?.lock();
+        let start = usize::try_from(position).map_err(io::Error::other)?;
+        let end = start + all.len();
+        if inode.data.len() < end {
+            inode.data.resize(end, 0);
+        }
+        inode.data.splice(start..end, all);
+        inode.modified = now;
+        if fault.is_some() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn map(&self, handle: &MemHandle, position: u64, bytes: usize) -> io::Result<Bytes> {
+        let mut content = vec![0; bytes];
+        if self.read(handle, position, &mut content)? < bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Bytes::from(content))
+    }
+
+    fn sync(&self, handle: &MemHandle) -> io::Result<()> {
+        if self.fault().is_some() {
+            return Err(io::Error::other("injected"));
+        }
+        match &handle.node {
+            Node::File(inode) => {
+                let mut inode = inode.lock();
+                inode.synced = inode.data.clone();
+            }
+            Node::Dir => {
+                let mut world = self.world.lock();
+                let (done, kept) = std::mem::take(&mut world.pending)
+                    .into_iter()
+                    .partition(|change| change.dir() == Some(&handle.path));
+                world.pending = kept;
+                for change in Vec::<NameChange>::from(done) {
+                    change.apply(&mut world.durable);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let world = self.world.lock();
+        if !matches!(world.find(dir)?, Node::Dir) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let inside = world.live.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let entry = |(path, node): (&PathBuf, &Node)| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some(Entry { path: path.clone(), name, is_dir: matches!(node, Node::Dir) })
+        };
+        Ok(inside.filter_map(entry).collect())
+    }
+
+    fn change(&self, change: Change<'_>) -> io::Result<()> {
+        let mut world = self.world.lock();
+        match change {
+            Change::MakeDir(path) => world.make_dirs(path),
+            Change::Rename(from, to) => {
+                world.find(from)?;
+                world.record(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
+            }
+            Change::Remove(path) => {
+                world.find(path)?;
+                world.record(NameChange::Unlink(path.to_path_buf()));
+            }
+            Change::RemoveDir(path) => {
+                world.find(path)?;
+                if world.live.keys().any(|other| other.parent() == Some(path)) {
+                    return Err(io::ErrorKind::DirectoryNotEmpty.into());
+                }
+                world.record(NameChange::Unlink(path.to_path_buf()));
+            }
+            Change::Resize(path, bytes) => {
+                let Node::File(inode) = world.find(path)? else { return Err(io::ErrorKind::IsADirectory.into()) };
+                inode.lock().data.resize(usize::try_from(bytes).map_err(io::Error::other)?, 0);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// SplitMix64: enough for choosing what is lost.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound.max(1)
+    }
+}

@@ -1,0 +1,416 @@
+//! Opening a log: what is trusted, what is checked, what is cut.
+//!
+//! - After a clean shutdown nothing is read but the last few heads of the active segment.
+//! - While the machine has not restarted, the page cache survived: of the active segment what lies behind the last index entry is checked.
+//! - Else every segment that reaches to the recovery point or beyond is scanned, checksums above it, and its indexes are made anew.
+//!
+//! A tail above the recovery point after which no batch follows is torn and is cut. Everything else that does not verify is marked: reads there fail, the rest
+//! serves, and offsets that were once given are not given again. Producer state comes from the newest snapshot and the heads after it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use broker_model::{LeaderEpoch, Offset, Timestamp, TopicId};
+use broker_partition::{Durability, Ends, EpochStart, LeaderEpochs, ProducerStates};
+use parking_lot::{Mutex, RwLock};
+
+use crate::checkpoint;
+use crate::config::{LogConfig, OpenHints};
+use crate::error::OpenError;
+use crate::files::{Change, Entry, Files, Persist, read_file, remove_if_there, replace_file};
+use crate::index::{NewEntries, Progress};
+use crate::log::{Log, RecoveryReport, create_segment};
+use crate::names;
+use crate::reader::LogReader;
+use crate::scan::{Plan, scan};
+use crate::segment::{Segment, State};
+use crate::shared::Shared;
+use crate::walk::{Damage, Step};
+
+pub(crate) fn open<F: Files>(
+    files: F,
+    dir: PathBuf,
+    config: LogConfig,
+    hints: &OpenHints,
+) -> Result<(Log<F>, RecoveryReport), OpenError> {
+    let fail = |source| OpenError::Io { path: dir.clone(), source };
+    let fresh = match files.list(&dir) {
+        Ok(_) => false,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(fail(error)),
+    };
+    if fresh {
+        files.change(Change::MakeDir(&dir)).map_err(fail)?;
+    }
+    check_topic(&files, &dir, hints.topic)?;
+    let mut hints = *hints;
+    if fresh {
+        // What a checkpoint says is of an earlier partition of this name.
+        (hints.recovery_point, hints.log_start) = (Offset::ZERO, Offset::ZERO);
+    }
+    let mut recovery = Recovery { files, dir: dir.clone(), config, hints, report: RecoveryReport::default() };
+    let segments = recovery.segments().map_err(fail)?;
+    let mut log = recovery.log(segments).map_err(fail)?;
+    finish(&mut log, &hints).map_err(|error| fail(io::Error::other(error)))?;
+    recovery.report.damaged = log.damaged();
+    recovery.report.producers = log.producers.len();
+    Ok((log, recovery.report))
+}
+
+/// Last steps that are changes of an open log.
+fn finish<F: Files>(log: &mut Log<F>, hints: &OpenHints) -> Result<(), crate::error::AppendError> {
+    let end = log.end();
+    if hints.log_start > end {
+        let mut epochs = log.epochs.clone();
+        epochs.truncate_from_end(end);
+        log.reset_to(hints.log_start, epochs, None, hints.now)?;
+        log.advance_log_start(hints.log_start)?;
+    } else if !hints.clean && end < hints.recovery_point {
+        // Offsets up to here were acknowledged as synced: they are lost, and must not be given to other records.
+        log.lose_to(hints.recovery_point, hints.now)?;
+    }
+    if !hints.clean {
+        log.write_damage()?;
+        log.write_epochs(Persist::Lazily)?;
+    }
+    if log.config.durability == Durability::Disk && log.flushed_end() < log.end() {
+        log.flush().map_err(|error| crate::error::AppendError::Failed(io::Error::other(error)))?;
+    }
+    Ok(())
+}
+
+fn check_topic<F: Files>(files: &F, dir: &Path, expected: TopicId) -> Result<(), OpenError> {
+    let fail = |source| OpenError::Io { path: dir.to_path_buf(), source };
+    let path = dir.join(names::METADATA);
+    let content = read_file(files, &path).map_err(fail)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&content);
+    let found = text.lines().find_map(|line| line.strip_prefix("topic_id: ")?.trim().parse::<TopicId>().ok());
+    match found {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(OpenError::OtherTopic { found, expected }),
+        None => {
+            let text = format!("version: 0\ntopic_id: {expected}\n");
+            replace_file(files, &path, text.as_bytes(), Persist::Lazily).map_err(fail)
+        }
+    }
+}
+
+struct Recovery<F: Files> {
+    files: F,
+    dir: PathBuf,
+    config: LogConfig,
+    hints: OpenHints,
+    report: RecoveryReport,
+}
+
+impl<F: Files> Recovery<F> {
+    /// Finds, checks and repairs the segments.
+    fn segments(&mut self) -> io::Result<Vec<Arc<Segment<F>>>> {
+        let entries = self.files.list(&self.dir)?;
+        let mut bases = self.clean_up(&entries)?;
+        let mut known = self.known_damage()?;
+        let mut segments: Vec<Arc<Segment<F>>> = Vec::with_capacity(bases.len().max(1));
+        while let Some(base) = bases.pop() {
+            let next = segments.last().map(|segment| segment.base);
+            let segment = Arc::new(self.segment(base, next)?);
+            segment.set_damage(known.extract_if(.., |(of, _)| *of == base).map(|(_, damage)| damage).collect());
+            let empty = match next {
+                Some(next) => self.check_closed(&segment, next)?,
+                None => self.check_active(&segment)?,
+            };
+            // After a crash an empty segment at the end tells nothing, and the one before it may be torn.
+            if next.is_none() && empty && !self.hints.clean && !bases.is_empty() && base >= self.hints.recovery_point {
+                for kind in names::SEGMENT_KINDS {
+                    remove_if_there(&self.files, &segment.path(kind))?;
+                }
+                continue;
+            }
+            segments.push(segment);
+        }
+        segments.reverse();
+        if segments.is_empty() {
+            let base = self.hints.recovery_point.max(self.hints.log_start);
+            let segment = create_segment(&self.files, &self.dir, base, &self.config, self.hints.now)?;
+            segments.push(Arc::new(segment));
+        }
+        Ok(segments)
+    }
+
+    /// Removes what a crash left half done; returns the base offsets of the segments, in order.
+    fn clean_up(&self, entries: &[Entry]) -> io::Result<Vec<Offset>> {
+        let bases: Vec<Offset> = entries.iter().filter_map(|entry| names::base_of(&entry.name, names::LOG)).collect();
+        for entry in entries {
+            let left_over = [".deleted", ".cleaned", ".swap", ".tmp"].iter().any(|end| entry.name.ends_with(end));
+            let index = names::base_of(&entry.name, names::INDEX).or(names::base_of(&entry.name, names::TIME_INDEX));
+            if left_over || index.is_some_and(|base| bases.binary_search(&base).is_err()) {
+                self.files.change(Change::Remove(&entry.path))?;
+            }
+        }
+        Ok(bases)
+    }
+
+    fn known_damage(&self) -> io::Result<Vec<(Offset, Damage)>> {
+        let rows = checkpoint::read(&self.files, &self.dir.join(names::DAMAGE))?.unwrap_or_default();
+        let parse = |row: Vec<String>| {
+            let mut numbers = row.iter().map(|word| word.parse::<i64>().ok());
+            let mut next = || numbers.next().flatten();
+            let (base, from, to) = (Offset(next()?), Offset(next()?), Offset(next()?));
+            let (position, bytes) = (u64::try_from(next()?).ok()?, u64::try_from(next()?).ok()?);
+            Some((base, Damage { from, to, position, bytes }))
+        };
+        Ok(rows.into_iter().filter_map(parse).collect())
+    }
+
+    fn segment(&self, base: Offset, next: Option<Offset>) -> io::Result<Segment<F>> {
+        let path = names::segment_file(&self.dir, base, names::LOG);
+        let stat = self.files.stat(&self.files.open(&path, crate::files::OpenMode::Read)?)?;
+        let state = State {
+            bytes: stat.bytes,
+            end: next.unwrap_or(base),
+            progress: None,
+            first_timestamp: None,
+            created: self.hints.now,
+            last_append: stat.modified,
+            closed: next.is_some(),
+        };
+        Ok(Segment::new(self.files.clone(), self.dir.clone(), base, self.config.index_interval_bytes, state))
+    }
+
+    /// A segment that others follow. Returns whether it is empty.
+    fn check_closed(&mut self, segment: &Segment<F>, next: Offset) -> io::Result<bool> {
+        if !self.hints.clean && !self.hints.same_boot && next >= self.hints.recovery_point {
+            let length = segment.state().bytes;
+            let (position, end) = self.rescan(segment, 0, segment.base)?;
+            if end < next {
+                let mut damage = segment.damage();
+                damage.push(Damage { from: end, to: next, position, bytes: length - position });
+                segment.set_damage(damage);
+            }
+            segment.change_state(|state| (state.bytes, state.end) = (length, next));
+        }
+        Ok(segment.state().bytes == 0)
+    }
+
+    /// The last segment: finds its end. Returns whether it is empty.
+    fn check_active(&mut self, segment: &Segment<F>) -> io::Result<bool> {
+        let length = segment.state().bytes;
+        let trusted = self.hints.clean || self.hints.same_boot;
+        let tail = if trusted { tail(segment)? } else { Tail::start(segment.base) };
+        if self.hints.clean && self.end_by_heads(segment, &tail)? {
+            return Ok(length == 0);
+        }
+        let (position, end) = self.rescan(segment, tail.position, tail.offset)?;
+        if position < length {
+            if end >= self.hints.recovery_point || self.hints.clean {
+                tracing::warn!(dir = %self.dir.display(), bytes = length - position, "cutting a torn tail");
+                self.report.torn_bytes += length - position;
+                self.files.change(Change::Resize(&segment.path(names::LOG), position))?;
+            } else {
+                // Kept as it is: see `Log::lose_to`.
+                segment.change_state(|state| state.bytes = position);
+            }
+        }
+        Ok(position == 0)
+    }
+
+    /// Walks the heads behind the last index entry of a clean segment. False where they do not lead to the end.
+    fn end_by_heads(&self, segment: &Segment<F>, tail: &Tail) -> io::Result<bool> {
+        let (mut progress, mut entries, mut end) = (tail.progress, NewEntries::default(), tail.offset);
+        let mut walk = segment.walk(tail.position)?;
+        loop {
+            match walk.step()? {
+                Step::Batch(placed) => {
+                    // An interval without end: what is on disk has its entries already.
+                    progress.step(segment.base, &placed.head, placed.position, u64::MAX, &mut entries);
+                    end = placed.head.next_offset();
+                }
+                Step::Damage(damage) => end = damage.to,
+                Step::Broken(_) => return Ok(false),
+                Step::End => break,
+            }
+        }
+        let first_timestamp = first_timestamp(segment)?;
+        segment.change_state(|state| {
+            state.end = end;
+            state.progress = Some(progress);
+            state.first_timestamp = first_timestamp;
+        });
+        Ok(true)
+    }
+
+    /// Scans a segment from a position on, sets its state, damage and indexes; returns position and offset of the end.
+    fn rescan(&mut self, segment: &Segment<F>, position: u64, expected: Offset) -> io::Result<(u64, Offset)> {
+        let bytes = segment.state().bytes;
+        let verify_from = if self.hints.same_boot { Offset(i64::MIN) } else { self.hints.recovery_point };
+        let plan = Plan { position, expected, bytes, verify_from };
+        let handle = segment.log()?;
+        let scanned = scan(&self.files, &*handle, plan, |_, _| ())?;
+        self.report.segments_scanned += 1;
+        self.report.batches_scanned += scanned.batches;
+        let mut damage = segment.damage();
+        damage.retain(|damage| damage.position < position);
+        for found in &scanned.damage {
+            tracing::error!(dir = %self.dir.display(), from = found.from.0, to = found.to.0, "records are damaged on disk");
+        }
+        damage.extend(scanned.damage);
+        segment.set_damage(damage);
+        segment.change_state(|state| (state.bytes, state.end) = (scanned.position, scanned.end));
+        segment.rebuild_indexes()?;
+        let first_timestamp = first_timestamp(segment)?;
+        segment.change_state(|state| state.first_timestamp = first_timestamp);
+        Ok((scanned.position, scanned.end))
+    }
+
+    fn log(&self, segments: Vec<Arc<Segment<F>>>) -> io::Result<Log<F>> {
+        let end = segments.last().expect("there is at least one").state().end;
+        let hints = &self.hints;
+        let flushed_end = match (hints.clean, hints.same_boot) {
+            (false, true) => hints.recovery_point,
+            // After a restart of the machine everything that was read came from the disk.
+            _ => end,
+        };
+        let ends = Ends::opened(self.config.durability, hints.log_start.min(end), flushed_end, end);
+        let producers = producers(&self.files, &self.dir, &segments, &self.config, hints.now)?;
+        let epochs = self.epochs(&segments, end)?;
+        let shared = Shared {
+            files: self.files.clone(),
+            dir: self.dir.clone(),
+            ends: RwLock::new(ends),
+            segments: RwLock::new(segments),
+            flush: Mutex::default(),
+            names_unsynced: (!hints.clean || end == Offset::ZERO).into(),
+            offline: false.into(),
+        };
+        let epoch = epochs.latest().unwrap_or(LeaderEpoch(0));
+        let reader = LogReader { shared: Arc::new(shared) };
+        Ok(Log { reader, config: self.config, producers, epochs, epoch, undo: Vec::new() })
+    }
+
+    /// The leader epochs of the checkpoint, and what the heads after its last entry add.
+    fn epochs(&self, segments: &[Arc<Segment<F>>], end: Offset) -> io::Result<LeaderEpochs> {
+        let rows = checkpoint::read(&self.files, &self.dir.join(names::EPOCHS))?;
+        let parse = |row: Vec<String>| {
+            let [epoch, start] = row.as_slice() else { return None };
+            Some(EpochStart { epoch: LeaderEpoch(epoch.parse().ok()?), start: Offset(start.parse().ok()?) })
+        };
+        let trusted = rows.is_some() && self.hints.clean;
+        let mut epochs = LeaderEpochs::from_entries(rows.unwrap_or_default().into_iter().filter_map(parse));
+        if !trusted {
+            let from = epochs.entries().last().map_or(Offset::ZERO, |entry| entry.start);
+            for_each_head(segments, from, |placed| drop(epochs.assign(placed.leader_epoch, placed.base_offset)))?;
+        }
+        epochs.truncate_from_end(end.next());
+        Ok(epochs)
+    }
+}
+
+/// Where to go on in a segment whose indexes are trusted.
+struct Tail {
+    position: u64,
+    offset: Offset,
+    progress: Progress,
+}
+
+impl Tail {
+    fn start(base: Offset) -> Tail {
+        Tail { position: 0, offset: base, progress: Progress::new(base) }
+    }
+}
+
+/// The batch that the last index entry points to; the start where that does not fit.
+fn tail<F: Files>(segment: &Segment<F>) -> io::Result<Tail> {
+    let base = segment.base;
+    let indexes = segment.indexes()?;
+    let Some(last) = indexes.offsets.entries().checked_sub(1) else { return Ok(Tail::start(base)) };
+    let entry = indexes.offsets.offset_entry(base, last)?;
+    let Step::Batch(placed) = segment.walk(entry.position)?.step()? else { return Ok(Tail::start(base)) };
+    if placed.head.last_offset() != entry.offset {
+        return Ok(Tail::start(base));
+    }
+    let mut progress = Progress::new(base);
+    if let Some(last) = indexes.times.entries().checked_sub(1) {
+        progress.max = indexes.times.time_entry(base, last)?;
+        progress.last_written = progress.max.timestamp;
+    }
+    Ok(Tail { position: entry.position, offset: placed.head.base_offset, progress })
+}
+
+fn first_timestamp<F: Files>(segment: &Segment<F>) -> io::Result<Option<Timestamp>> {
+    Ok(match segment.walk(0)?.step()? {
+        Step::Batch(placed) => Some(placed.head.max_timestamp),
+        _ => None,
+    })
+}
+
+/// Shows the heads of all batches at or after `from`, around damage.
+fn for_each_head<F: Files>(
+    segments: &[Arc<Segment<F>>],
+    from: Offset,
+    mut visit: impl FnMut(&broker_records::BatchHead),
+) -> io::Result<()> {
+    for segment in segments.iter().filter(|segment| segment.state().end > from) {
+        let start = match segment.locate(from) {
+            Ok(placed) if from > segment.base => placed.position,
+            _ => 0,
+        };
+        let mut walk = segment.walk(start)?;
+        loop {
+            match walk.step()? {
+                Step::Batch(placed) if placed.head.base_offset >= from => visit(&placed.head),
+                Step::Batch(_) | Step::Damage(_) => (),
+                Step::Broken(_) | Step::End => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Producer state as of the end: the newest snapshot that is one, and the heads after it.
+pub(crate) fn producers<F: Files>(
+    files: &F,
+    dir: &Path,
+    segments: &[Arc<Segment<F>>],
+    config: &LogConfig,
+    now: Timestamp,
+) -> io::Result<ProducerStates> {
+    let end = segments.last().map_or(Offset::ZERO, |segment| segment.state().end);
+    let mut states = ProducerStates::new(config.producer_expiration_ms);
+    let mut from = Offset::ZERO;
+    let entries = files.list(dir)?;
+    let snapshots = entries.iter().filter_map(|entry| Some((names::base_of(&entry.name, names::SNAPSHOT)?, entry)));
+    for (at, entry) in snapshots.rev() {
+        if at > end {
+            files.change(Change::Remove(&entry.path))?;
+            continue;
+        }
+        let bytes = read_file(files, &entry.path)?.unwrap_or_default();
+        match ProducerStates::from_snapshot(&bytes, now, config.producer_expiration_ms) {
+            Ok(found) => {
+                (states, from) = (found, at);
+                break;
+            }
+            Err(error) => tracing::warn!(path = %entry.path.display(), %error, "a producer snapshot is ignored"),
+        }
+    }
+    for_each_head(segments, from, |head| states.apply(head, head.base_offset, now))?;
+    Ok(states)
+}
+
+impl<F: Files> Log<F> {
+    /// Records below `to` were synced once and are not there: the range is marked, and the log goes on after it.
+    fn lose_to(&mut self, to: Offset, now: Timestamp) -> Result<(), crate::error::AppendError> {
+        let (active, end) = (self.shared.active(), self.end());
+        tracing::error!(dir = %self.shared.dir.display(), from = end.0, to = to.0, "synced records are lost");
+        let mut damage = active.damage();
+        damage.push(Damage { from: end, to, position: active.state().bytes, bytes: 0 });
+        active.set_damage(damage);
+        active.change_state(|state| state.end = to);
+        let segment = self.new_segment(to, now).map_err(|error| self.failed(error))?;
+        active.close();
+        self.shared.segments.write().push(Arc::new(segment));
+        let ends = self.ends();
+        *self.shared.ends.write() = Ends::opened(self.config.durability, ends.log_start(), to, to);
+        Ok(())
+    }
+}

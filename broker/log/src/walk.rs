@@ -1,0 +1,104 @@
+//! Stepping from batch head to batch head through a segment, around what is marked as damaged.
+//!
+//! A few heads are read at once, so that small batches do not cost a call each. The bodies are not read.
+
+use std::io;
+use std::sync::Arc;
+
+use broker_model::Offset;
+use broker_records::{BATCH_HEAD_BYTES, BatchHead};
+
+use crate::files::Files;
+
+const READ_AHEAD_BYTES: usize = 1024;
+
+/// A stretch of a segment that cannot be trusted, with the offsets that it held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// The first offset.
+    pub(crate) from: Offset,
+    /// The first offset after it.
+    pub(crate) to: Offset,
+    /// Where it begins.
+    pub(crate) position: u64,
+    /// How long it is; 0 where the batches are missing rather than broken.
+    pub(crate) bytes: u64,
+}
+
+/// A batch and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) head: BatchHead,
+    pub(crate) position: u64,
+}
+
+impl Placed {
+    pub(crate) fn end(&self) -> u64 {
+        self.position + self.head.total_bytes() as u64
+    }
+}
+
+/// What comes next in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A batch whose head makes sense.
+    Batch(Placed),
+    /// A stretch that is marked as damaged.
+    Damage(Damage),
+    /// No batch lies here, although one should.
+    Broken(u64),
+    /// The end.
+    End,
+}
+
+/// Walks a segment from a position to a limit.
+pub(crate) struct Walk<F: Files> {
+    files: F,
+    handle: Arc<F::Handle>,
+    position: u64,
+    limit: u64,
+    damage: std::vec::IntoIter<Damage>,
+    ahead: [u8; READ_AHEAD_BYTES],
+    ahead_at: u64,
+    ahead_bytes: usize,
+}
+
+impl<F: Files> Walk<F> {
+    pub(crate) fn new(files: F, handle: Arc<F::Handle>, range: (u64, u64), mut damage: Vec<Damage>) -> Walk<F> {
+        let (position, limit) = range;
+        damage.retain(|damage| damage.position >= position);
+        let ahead = [0; READ_AHEAD_BYTES];
+        Walk { files, handle, position, limit, damage: damage.into_iter(), ahead, ahead_at: 0, ahead_bytes: 0 }
+    }
+
+    pub(crate) fn step(&mut self) -> io::Result<Step> {
+        if let Some(next) = self.damage.as_slice().first().copied()
+            && next.position <= self.position
+        {
+            self.damage.next();
+            self.position = self.position.max(next.position + next.bytes);
+            return Ok(Step::Damage(next));
+        }
+        if self.position >= self.limit {
+            return Ok(Step::End);
+        }
+        let Some(head) = self.head()? else { return Ok(Step::Broken(self.position)) };
+        let placed = Placed { head, position: self.position };
+        if placed.end() > self.limit || head.last_offset_delta < 0 {
+            return Ok(Step::Broken(self.position));
+        }
+        self.position = placed.end();
+        Ok(Step::Batch(placed))
+    }
+
+    fn head(&mut self) -> io::Result<Option<BatchHead>> {
+        let held = self.ahead_at..(self.ahead_at + self.ahead_bytes as u64);
+        if !(held.contains(&self.position) && self.position + BATCH_HEAD_BYTES as u64 <= held.end) {
+            self.ahead_bytes = self.files.read(&self.handle, self.position, &mut self.ahead)?;
+            self.ahead_at = self.position;
+        }
+        let start = usize::try_from(self.position - self.ahead_at).unwrap_or(usize::MAX);
+        let bytes = self.ahead.get(start..self.ahead_bytes).unwrap_or_default();
+        Ok(BatchHead::parse(bytes).ok())
+    }
+}
