@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query as Pairs, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -168,7 +169,19 @@ fn brief(topic: &TopicInfo) -> serde_json::Map<String, Value> {
     object
 }
 
-async fn topic(State(state): State<Arc<GatewayState>>, Path(name): Path<String>) -> Result<Response, Problem> {
+/// The topic's name from the path.
+type Named = Result<Path<String>, PathRejection>;
+
+fn topic_name(path: Named) -> Result<String, Problem> {
+    path.map(|Path(name)| name).map_err(|rejected| {
+        let detail =
+            format!("The path cannot be read: {rejected}. A topic's name has letters, digits, '.', '_' and '-'.");
+        Problem::new(StatusCode::BAD_REQUEST, "bad-path", "The path cannot be read.", detail)
+    })
+}
+
+async fn topic(State(state): State<Arc<GatewayState>>, path: Named) -> Result<Response, Problem> {
+    let name = topic_name(path)?;
     let Some(topic) = state.sources.hot.topic(&name) else {
         let topics = state.sources.hot.topics();
         let near = nearest(&name, topics.iter().map(|known| known.name.as_str())).map(str::to_owned);
@@ -201,11 +214,8 @@ async fn partition_json(sources: &Sources, topic: &TopicInfo, partition: Partiti
     }))
 }
 
-async fn records(
-    State(state): State<Arc<GatewayState>>,
-    Path(topic): Path<String>,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn records(State(state): State<Arc<GatewayState>>, path: Named, uri: Uri) -> Result<Response, Problem> {
+    let topic = topic_name(path)?;
     let pairs = Pairs::<Vec<(String, String)>>::try_from_uri(&uri).map_err(|error| {
         let title = "The query string cannot be read.";
         Problem::new(StatusCode::BAD_REQUEST, "bad-query", title, format!("The query string cannot be read: {error}."))

@@ -132,4 +132,32 @@ mod tests {
             assert_eq!(text.parse::<Cursor>(), Err(ParseCursorError), "{text}");
         }
     }
+
+    #[test]
+    fn random_text_is_refused_or_round_trips() {
+        let letters = b"0123456789:,~-AQ_ +x";
+        let mut random = 1u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap() % below
+        };
+        let mut accepted = 0;
+        for _ in 0..200_000 {
+            let mut text = b"3:1042~3:2000,7:1800~AAAAAAAAAAAAAAAAAAAAAQ".to_vec();
+            for _ in 0..=next(3) {
+                let at = next(text.len());
+                match next(3) {
+                    0 => text[at] = letters[next(letters.len())],
+                    1 => text.truncate(at.max(1)),
+                    _ => text.insert(at, letters[next(letters.len())]),
+                }
+            }
+            let text = String::from_utf8(text).unwrap();
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                accepted += 1;
+                assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            }
+        }
+        assert!(accepted > 1000, "{accepted}");
+    }
 }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::sync::atomic::Ordering;
 
 use broker_model::limits::DECOMPRESSED_BATCH_BYTES_MAX;
-use broker_model::{Offset, TopicPartition};
+use broker_model::{Offset, Timestamp, TopicPartition};
 use broker_records::{BatchError, BatchHead, Codec, DecodedBatch, batches, decode, verify};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -208,7 +208,10 @@ impl Walk<'_> {
             && slice.aborted.iter().any(|aborted| {
                 aborted.producer == head.producer_id && (aborted.first..=aborted.last).contains(&head.base_offset)
             });
-        head.is_control() || aborted || head.max_timestamp < self.replay.query.window().from
+        // Some producers leave the maximum out: then the records must be looked at.
+        let newest = head.max_timestamp.max(head.base_timestamp);
+        let too_old = head.max_timestamp != Timestamp::NONE && newest < self.replay.query.window().from;
+        head.is_control() || aborted || too_old
     }
 
     async fn batch(&mut self, batch: &DecodedBatch<'_>, part: &Part, row: &RowWriter) -> Result<(), Stop> {

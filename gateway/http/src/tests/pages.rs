@@ -32,6 +32,7 @@ async fn refusals_are_problems_that_say_what_to_do() {
         ("/v1/topics/flights/records?partition=1", 404, "numbered from 0 to 0"),
         ("/v1/topics/flights/records?from_tme=1", 400, "Did you mean from_time?"),
         ("/v1/topics/flights/records?limit=no", 400, "Parameter limit has the value \"no\""),
+        ("/v1/topics/%ff/records", 400, "A topic's name has letters"),
         ("/v1/topic", 404, "Did you mean /v1/topics?"),
     ] {
         let answer = get(server, path).await;
