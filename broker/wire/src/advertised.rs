@@ -101,8 +101,8 @@ pub struct Feature {
     pub finalized: i16,
 }
 
-/// The answer to ApiVersions. `features` is empty and `finalized_epoch` -1 where nothing is known of them yet; the epoch is
-/// the metadata log's offset that they were read at.
+/// The answer to ApiVersions. `features` is empty and `finalized_epoch` -1 where nothing is known of them yet; the
+/// epoch is the metadata log's offset that they were read at.
 #[must_use]
 pub fn api_versions(version: i16, features: &[Feature], finalized_epoch: i64) -> ApiVersionsResponse {
     // Clients that speak less than version 4 do not expect a minimum of 0 (KAFKA-17011).
@@ -129,8 +129,8 @@ pub fn api_versions(version: i16, features: &[Feature], finalized_epoch: i64) ->
     }
 }
 
-/// The answer to an ApiVersions request of an unknown version, to be encoded as version 0: error 35, and only the range of
-/// ApiVersions itself (KIP-511).
+/// The answer to an ApiVersions request of an unknown version, to be encoded as version 0: error 35, and only the range
+/// of ApiVersions itself (KIP-511).
 #[must_use]
 pub fn api_versions_unsupported() -> ApiVersionsResponse {
     ApiVersionsResponse {

@@ -1,7 +1,7 @@
 //! Keys of the records in `__consumer_offsets`.
 //!
-//! A key begins with the type of its record; the value, where it is not a tombstone, with its version. The types of other
-//! coordinators (consumer, share and streams groups) are told by number and left alone.
+//! A key begins with the type of its record; the value, where it is not a tombstone, with its version. The types of
+//! other coordinators (consumer, share and streams groups) are told by number and left alone.
 
 use bytes::Bytes;
 

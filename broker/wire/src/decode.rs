@@ -1,8 +1,8 @@
 //! Reads the protocol's primitives from a frame.
 //!
 //! Invariants: no input panics; nothing is allocated for a length or count before it was checked against the bytes that
-//! remain; the elements of all arrays of a message are bounded together ([`limits::ELEMENTS_MAX`]); a tagged field is read
-//! within its own length, and fills it. Strings and bytes are views into the frame.
+//! remain; the elements of all arrays of a message are bounded together ([`limits::ELEMENTS_MAX`]); a tagged field is
+//! read within its own length, and fills it. Strings and bytes are views into the frame.
 //!
 //! Bytes behind a message are not looked at: Kafka ignores them too. Depth needs no bound, because the messages are not
 //! recursive.
@@ -15,7 +15,8 @@ use crate::form::Form;
 use crate::limits;
 use crate::text::Str;
 
-/// The input is not what the protocol says. `at` is the position in the decoder's input, in bytes.
+/// The input is not what the protocol says: whoever sent it is disconnected, as nothing behind it can be trusted. `at` is
+/// the position in the decoder's input, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

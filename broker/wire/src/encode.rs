@@ -1,7 +1,8 @@
 //! Writes the protocol's primitives, and notes where records from files belong.
 //!
-//! Invariants: what is written is what [`crate::decode`] reads; a value that the version cannot carry is an error, never
-//! dropped, unless the schema calls it ignorable; the length of a frame counts its holes. Errors here are of our own making.
+//! Invariants: what is written is what [`crate::decode`] reads; a value that the version cannot carry is an error,
+//! never dropped, unless the schema calls it ignorable; the length of a frame counts its holes. Errors here are of our
+//! own making.
 
 use broker_model::TopicId;
 use bytes::{BufMut, Bytes, BytesMut};

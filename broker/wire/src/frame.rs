@@ -1,10 +1,12 @@
 //! Frames: the heads of requests and responses, and the lengths in front of them.
 //!
-//! A request's first eight bytes are laid out alike in all versions of all APIs, so that key, version and correlation id are
-//! known before anything else can be wrong. The head of a response is of version 1 (with tagged fields) where the request
-//! is flexible, but always of version 0 for ApiVersions: its client does not know yet what this broker speaks.
+//! A request's first eight bytes are laid out alike in all versions of all APIs, so that key, version and correlation
+//! id are known before anything else can be wrong. The head of a response is of version 1 (with tagged fields) where
+//! the request is flexible, but always of version 0 for ApiVersions: its client does not know yet what this broker
+//! speaks.
 //!
-//! Reading bytes from a socket, and how large a frame may get, is the server's work; the bounds are in [`crate::limits`].
+//! Reading bytes from a socket, and how large a frame may get, is the server's work; the bounds are in
+//! [`crate::limits`].
 
 use bytes::Bytes;
 
@@ -73,8 +75,8 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Reads the head and gives the body behind it. It does not fail on keys and versions that are not served: those are
-    /// for [`RequestHead::service`] to tell. Their body is what follows the first eight bytes.
+    /// Reads the head and gives the body behind it. It does not fail on keys and versions that are not served: those
+    /// are for [`RequestHead::service`] to tell. Their body is what follows the first eight bytes.
     pub fn parse(frame: Bytes) -> Result<(RequestHead, Bytes), DecodeError> {
         let short = DecodeError::Short { at: 0, wanted: limits::HEAD_BYTES_MIN, remaining: frame.len() };
         let Prelude { api_key, version, correlation_id } = Prelude::parse(&frame).ok_or(short)?;

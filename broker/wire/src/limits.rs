@@ -12,8 +12,9 @@ pub const FRAME_PREFIX_BYTES: usize = 4;
 pub const HEAD_BYTES_MIN: usize = 8;
 /// The longest string: Kafka's bound, in both forms.
 pub const STRING_BYTES_MAX: usize = 0x7fff;
-/// Elements of all arrays of one message together: more than the partitions that an honest Fetch can name in the largest
-/// frame without records. With some 100 bytes each in memory, this is what one hostile frame can make of itself.
+/// Elements of all arrays of one message together: more than the partitions that an honest Fetch can name in the
+/// largest frame without records. With some 100 bytes each in memory, this is what one hostile frame can make of
+/// itself.
 pub const ELEMENTS_MAX: usize = 1 << 18;
 /// Elements that an array reserves at once; it grows beyond that only as elements were really read.
 pub const PREALLOCATED_ELEMENTS_MAX: usize = 256;

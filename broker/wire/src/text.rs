@@ -1,7 +1,7 @@
 //! Text as a view into a buffer.
 //!
-//! The bytes of a [`Str`] are valid UTF-8, checked when it is made. A clone is a reference count. A `Str` that was decoded
-//! keeps the whole frame alive; what outlives its request is detached.
+//! The bytes of a [`Str`] are valid UTF-8, checked when it is made. A clone is a reference count. A `Str` that was
+//! decoded keeps the whole frame alive; what outlives its request is detached.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -1,9 +1,9 @@
 //! Random and mutated decodes of all that comes from outside: what the tests in `tests/` share.
 //!
-//! A [`Campaign`] takes valid inputs, damages them, and hands each to a decoder. No input may panic, and the memory that one
-//! decode holds at its peak is at most a constant plus a multiple of the input; both are checked for each case. Everything
-//! follows from the seed: a failure prints the seed, the case and the input, and [`Campaign::replay`] runs that case alone.
-//! An input that failed becomes a test of its own beside the decoder.
+//! A [`Campaign`] takes valid inputs, damages them, and hands each to a decoder. No input may panic, and the memory
+//! that one decode holds at its peak is at most a constant plus a multiple of the input; both are checked for each
+//! case. Everything follows from the seed: a failure prints the seed, the case and the input, and [`Campaign::replay`]
+//! runs that case alone. An input that failed becomes a test of its own beside the decoder.
 //!
 //! The counts are constants. They are for `--release`; without it a small part runs, so that the whole workspace can be
 //! tested in a while.
@@ -52,8 +52,8 @@ pub struct Report {
 }
 
 impl Campaign {
-    /// Runs all cases. `base` makes a valid input; `decode` takes a damaged one; `check` looks at what was accepted, and its
-    /// memory is not counted.
+    /// Runs all cases. `base` makes a valid input; `decode` takes a damaged one; `check` looks at what was accepted,
+    /// and its memory is not counted.
     ///
     /// # Panics
     /// When a decode panics or takes more memory than allowed; the message has the seed and the case.

@@ -1,7 +1,8 @@
 //! Counts the memory that a piece of code holds at its peak.
 //!
-//! A test makes [`Meter`] its global allocator. The counts are per thread, so that tests in other threads do not disturb;
-//! what is measured must allocate and free in its own thread. Memory that C libraries take for themselves is not seen.
+//! A test makes [`Meter`] its global allocator. The counts are per thread, so that tests in other threads do not
+//! disturb; what is measured must allocate and free in its own thread. Memory that C libraries take for themselves is
+//! not seen.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -29,8 +30,8 @@ fn count(bytes: isize) {
     PEAK_BYTES.set(PEAK_BYTES.get().max(live));
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing, because the thread's counters
-// are constants that need no initialisation and no destructor.
+// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing, because the thread's
+// counters are constants that need no initialisation and no destructor.
 unsafe impl GlobalAlloc for Meter {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);

@@ -1,5 +1,5 @@
-//! How valid inputs are damaged: bits, lengths and counts in all the places where they may stand, pieces cut out, doubled
-//! and added, and long runs of equal bytes, which decode as very many small elements.
+//! How valid inputs are damaged: bits, lengths and counts in all the places where they may stand, pieces cut out,
+//! doubled and added, and long runs of equal bytes, which decode as very many small elements.
 
 use crate::Random;
 

@@ -1,5 +1,5 @@
-//! The harness finds what it looks for: a decoder that panics, one that takes too much memory, and nothing that is accepted.
-//! Two runs of a campaign are the same.
+//! The harness finds what it looks for: a decoder that panics, one that takes too much memory, and nothing that is
+//! accepted. Two runs of a campaign are the same.
 
 use std::cell::RefCell;
 use std::panic::catch_unwind;

@@ -1,8 +1,9 @@
-//! What lies in the bucket: roots, groups, table roots, the small files, footers and keys. A bucket is outside input: others
-//! may write to it, and bytes rot.
+//! What lies in the bucket: roots, groups, table roots, the small files, footers and keys. A bucket is outside input:
+//! others may write to it, and bytes rot.
 //!
-//! JSON is damaged at its values too, and footers get their checksums made right again in half of the cases, so that what
-//! stands behind syntax and checksums is reached. What was accepted is written and read again, and must be the same.
+//! JSON is damaged at its values too, and footers get their checksums made right again in half of the cases, so that
+//! what stands behind syntax and checksums is reached. What was accepted is written and read again, and must be the
+//! same.
 
 mod manifest_bases;
 

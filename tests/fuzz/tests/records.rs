@@ -1,7 +1,7 @@
 //! Record batches: what producers send, what replicas and the bucket give back.
 //!
-//! A damaged batch mostly fails its checksum, so that half of them are sealed again: then the records and the four codecs are
-//! reached.
+//! A damaged batch mostly fails its checksum, so that half of them are sealed again: then the records and the four
+//! codecs are reached.
 
 use broker_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use broker_records::{

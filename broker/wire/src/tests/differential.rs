@@ -1,7 +1,7 @@
 //! The public crate `kafka-protocol` reads what we write and writes what we read, in all versions that both know.
 //!
-//! It decodes our bytes and encodes them again; equal bytes mean that it found each field where we put it, and that we read
-//! each field where it puts it.
+//! It decodes our bytes and encodes them again; equal bytes mean that it found each field where we put it, and that we
+//! read each field where it puts it.
 
 use kafka_protocol::messages as theirs;
 use kafka_protocol::protocol::{Decodable, Encodable, Message};

@@ -1,5 +1,5 @@
-//! Tests of the whole codec: every message and version there and back, the same against another implementation, heads and
-//! frames, and inputs that once did harm elsewhere.
+//! Tests of the whole codec: every message and version there and back, the same against another implementation, heads
+//! and frames, and inputs that once did harm elsewhere.
 
 mod differential;
 mod frames;

@@ -2,11 +2,12 @@
 //! `kafka-group-coordinator` artifacts.
 //!
 //! [`list`] names the APIs and records: the next API is one line there. [`schema`] reads the JSON, [`model`] resolves
-//! versions, types and defaults, [`emit`] writes the messages, [`tables`] writes what spans all of them, and [`samples`]
-//! writes random instances for tests. The schemas' prose is not copied: documentation is made of names and versions.
+//! versions, types and defaults, [`emit`] writes the messages, [`tables`] writes what spans all of them, and
+//! [`samples`] writes random instances for tests. The schemas' prose is not copied: documentation is made of names and
+//! versions.
 //!
-//! The output is formatted with rustfmt and committed. A schema that uses what the generator does not know stops it with
-//! the name of the message; nothing is guessed.
+//! The output is formatted with rustfmt and committed. A schema that uses what the generator does not know stops it
+//! with the name of the message; nothing is guessed.
 
 mod emit;
 mod emit_field;
