@@ -169,6 +169,12 @@ impl<M: Machine, L: Propose> Driver<M, L> {
         self.leading.as_ref().map(|leading| &leading.committed)
     }
 
+    /// What steps decide on: `committed` and the batches in flight. For simulators; what is told to anybody else must be
+    /// committed.
+    pub fn speculative(&self) -> Option<&Image<M::Hard>> {
+        self.leading.as_ref().map(|leading| &leading.speculative)
+    }
+
     /// The machine with its settings.
     pub fn machine(&self) -> &M {
         &self.machine

@@ -126,16 +126,25 @@ impl MemoryLog {
         self.lose_next = None;
     }
 
-    /// Keeps a snapshot as of `end` from now on. Records below stay until compaction or trimming.
+    /// Keeps a snapshot as of `end` from now on, unless it is older than what is kept. Records below stay until compaction
+    /// or trimming.
     pub fn keep_snapshot(&mut self, end: Offset, bytes: Vec<u8>) {
         assert!(end <= self.end, "a snapshot cannot know what is not committed");
+        if end < self.oldest_start() {
+            return; // Tombstones that it has not seen may be gone.
+        }
         self.snapshot = Some((end, bytes));
     }
 
+    /// From here a replay may begin: where the snapshot ends, or where the log starts.
+    fn oldest_start(&self) -> Offset {
+        self.snapshot.as_ref().map_or(self.start, |(end, _)| *end)
+    }
+
     /// What a compactor does: of a key it keeps the record with the highest offset. Tombstones go once the snapshot
-    /// has seen them (without a snapshot: at once, for a replay then begins with the whole log).
+    /// has seen them: who starts from an older one would miss the deletion.
     pub fn compact(&mut self) {
-        let seen_below = self.snapshot.as_ref().map_or(self.end, |(end, _)| *end);
+        let seen_below = self.oldest_start();
         let mut settled = BTreeSet::new();
         let mut kept: Vec<(Offset, Record)> = Vec::new();
         for (at, record) in std::mem::take(&mut self.items).into_iter().rev() {
@@ -196,6 +205,8 @@ impl Propose for MemoryLog {
         assert!(start <= self.end, "only what is committed can be the start");
         self.start = self.start.max(start);
         self.items.retain(|(at, _)| *at >= start);
+        // What stands at the start says all; an older state beneath it would bring back what was deleted since.
+        self.snapshot.take_if(|(end, _)| *end < start);
         Ok(())
     }
 

@@ -7,8 +7,9 @@
 //! - **Ordered.** The proposals of one epoch are judged and reported in the order of their growing tickets, each once:
 //!   by [`Event::Committed`], by [`Event::Refused`] or, where nobody can tell, by [`Event::Lost`], which ends them all.
 //! - **Durable.** Committed means what the log's flush rule promises; what is committed is found by every later `lead`.
-//! - **Trimming.** After `trim(start)` a later `lead` may replay from any offset at or below `start`. So what is trimmed
-//!   must be worthless already: the state must follow from what stands at `start` and behind it.
+//! - **Trimming.** After `trim(start)` a later `lead` replays from some offset at or below `start`, on the empty state or on
+//!   a snapshot as of that offset or later, never on an older snapshot: deletions that it has not seen may be gone. So
+//!   what is trimmed must be worthless already: the state must follow from what stands at `start` and behind it.
 //!
 //! No policy here: sizes, retries and compaction belong to the [`Driver`](crate::Driver).
 

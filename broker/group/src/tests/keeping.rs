@@ -1,0 +1,156 @@
+//! Offsets, tools and housekeeping: what is kept, shown and deleted.
+
+use broker_model::machine::Machine;
+use broker_model::{ErrorCode, PartitionIndex, TopicId};
+
+use super::bench::{Bench, commit, nobody, who};
+use crate::request::{CommitOffsets, FetchOffsets, FetchTopic, GroupState, Output, Request};
+use crate::settings::Settings;
+
+const WEEK_MS: i64 = 10_080 * 60_000;
+const CHECK_MS: i64 = 600_000;
+
+#[test]
+fn what_is_not_committed_is_minus_one() {
+    let mut bench = Bench::quick();
+    let topic = FetchTopic { topic: "t".into(), id: TopicId::ZERO, partitions: vec![PartitionIndex(3)] };
+    let group = FetchOffsets { group: "none".into(), topics: Some(vec![topic]) };
+    let call = bench.start(Request::FetchOffsets(vec![group]));
+    let Output::Fetched(groups) = bench.answer(call) else { panic!() };
+    let (partition, committed) = &groups[0].topics[0].1[0];
+    assert_eq!((partition.0, committed.offset.0, committed.leader_epoch.0), (3, -1, -1));
+    assert_eq!(committed.metadata, "");
+}
+
+#[test]
+fn an_offset_of_an_earlier_topic_of_the_name_is_not_told() {
+    let mut bench = Bench::quick();
+    let Request::CommitOffsets(mut request) = commit(nobody(), "t", 7, "") else { panic!() };
+    request.topics[0].id = TopicId([1; 16]);
+    bench.start(Request::CommitOffsets(request));
+    for (id, expected) in [(TopicId([1; 16]), 7), (TopicId([2; 16]), -1), (TopicId::ZERO, 7)] {
+        let topic = FetchTopic { topic: "t".into(), id, partitions: vec![PartitionIndex(0)] };
+        let call =
+            bench.start(Request::FetchOffsets(vec![FetchOffsets { group: "g".into(), topics: Some(vec![topic]) }]));
+        let Output::Fetched(groups) = bench.answer(call) else { panic!() };
+        assert_eq!(groups[0].topics[0].1[0].1.offset.0, expected);
+    }
+}
+
+#[test]
+fn errors_are_per_partition_and_the_rest_is_committed() {
+    let mut bench = Bench::quick();
+    let part = |topic: &str, metadata: &str, error| {
+        let Request::CommitOffsets(CommitOffsets { mut topics, .. }) = commit(nobody(), topic, 1, metadata) else {
+            panic!()
+        };
+        let mut topic = topics.remove(0);
+        topic.error = error;
+        topic
+    };
+    let topics = vec![
+        part("t", "", ErrorCode::None),
+        part("long", &"x".repeat(4097), ErrorCode::None),
+        part("fits", &"x".repeat(4096), ErrorCode::None),
+        part("gone", "", ErrorCode::UnknownTopicOrPartition),
+        part("", "", ErrorCode::None),
+    ];
+    let call = bench.start(Request::CommitOffsets(CommitOffsets { who: nobody(), topics }));
+    let Output::Committed(topics) = bench.answer(call) else { panic!() };
+    let errors: Vec<ErrorCode> = topics.iter().map(|topic| topic.partitions[0].1).collect();
+    let expected = [
+        ErrorCode::None,
+        ErrorCode::OffsetMetadataTooLarge,
+        ErrorCode::None,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::InvalidTopicException,
+    ];
+    assert_eq!(errors, expected);
+    assert_eq!(bench.offsets().into_keys().collect::<Vec<_>>(), ["fits", "t"]);
+}
+
+#[test]
+fn groups_are_listed_with_state_and_type() {
+    let mut bench = Bench::quick();
+    bench.commit(nobody(), "t", 1);
+    bench.commit(crate::request::MemberRef { group: "simple".into(), ..nobody() }, "t", 1);
+    bench.leave(&[]);
+    bench.stable(&["a"]);
+    let call = bench.start(Request::List);
+    let Output::Listed(groups) = bench.answer(call) else { panic!() };
+    let seen: Vec<_> =
+        groups.iter().map(|group| (group.group.as_str(), group.protocol_type.as_str(), group.state)).collect();
+    assert_eq!(seen, [("g", "consumer", GroupState::Stable), ("simple", "", GroupState::Empty)]);
+}
+
+#[test]
+fn groups_are_deleted_with_their_offsets_if_empty() {
+    let mut bench = Bench::quick();
+    let generation = bench.stable(&["a"]);
+    bench.commit(who("a", generation), "t", 1);
+    let delete = |bench: &mut Bench| {
+        let call = bench.start(Request::Delete(vec!["g".into(), "none".into()]));
+        let Output::Deleted(results) = bench.answer(call) else { panic!() };
+        results.into_iter().map(|(_, error)| error).collect::<Vec<_>>()
+    };
+    assert_eq!(delete(&mut bench), [ErrorCode::NonEmptyGroup, ErrorCode::GroupIdNotFound]);
+    bench.leave(&[("c-a", None)]);
+    assert_eq!(delete(&mut bench), [ErrorCode::None, ErrorCode::GroupIdNotFound]);
+    assert_eq!(bench.hard, crate::Groups::default());
+}
+
+#[test]
+fn offsets_expire_a_week_after_the_group_became_empty() {
+    let mut bench = Bench::quick();
+    let generation = bench.stable(&["a"]);
+    bench.commit(who("a", generation), "t", 1);
+    let mut left = WEEK_MS + CHECK_MS;
+    while left > 0 {
+        bench.wait(9_000);
+        left -= 9_000;
+        assert_eq!(bench.heartbeat(who("a", generation)), ErrorCode::None);
+    }
+    assert_eq!(bench.offsets().len(), 1, "members keep them");
+    bench.leave(&[("c-a", None)]);
+    bench.wait(WEEK_MS - 1);
+    assert_eq!(bench.offsets().len(), 1);
+    bench.wait(CHECK_MS + 1);
+    assert_eq!(bench.offsets().len(), 0);
+    assert_eq!(bench.state(), GroupState::Dead);
+}
+
+#[test]
+fn simple_groups_expire_by_commit() {
+    let mut bench =
+        Bench::new(Settings { offsets_retention_ms: 5_000, retention_check_ms: 1_000, ..Settings::default() });
+    bench.commit(nobody(), "old", 1);
+    bench.wait(3_000);
+    bench.commit(nobody(), "new", 1);
+    bench.wait(3_000);
+    assert_eq!(bench.offsets().into_keys().collect::<Vec<_>>(), ["new"]);
+}
+
+#[test]
+fn offsets_of_deleted_topics_go_a_few_at_a_time() {
+    let mut bench = Bench::quick();
+    for group in 0..30 {
+        let Request::CommitOffsets(mut request) = commit(nobody(), "t", 1, "") else { panic!() };
+        let partition = request.topics[0].partitions[0].clone();
+        let number = |index| crate::request::CommitPartition { partition: PartitionIndex(index), ..partition.clone() };
+        request.topics[0].partitions = (0..100).map(number).collect();
+        request.who.group = format!("g{group}");
+        bench.start(Request::CommitOffsets(request));
+    }
+    bench.commit(nobody(), "kept", 1);
+    let call = bench.start(Request::TopicsDeleted(vec!["t".into()]));
+    assert_eq!(bench.answer(call), Output::Noted);
+    let before = bench.log.len();
+    bench.wait(1);
+    assert_eq!(bench.log.len(), before + 1000, "a step is bounded");
+    bench.wait(10);
+    assert_eq!(bench.hard.groups.len(), 1);
+    assert_eq!(bench.offsets().into_keys().collect::<Vec<_>>(), ["kept"]);
+    assert!(bench.live.housekeeping.deleted_topics.is_empty());
+    let records = bench.machine.records(&bench.hard);
+    assert_eq!(records.len(), 1);
+}
