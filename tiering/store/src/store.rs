@@ -326,6 +326,22 @@ impl Store {
         Ok(())
     }
 
+    /// The directories in a directory of keys, without their slashes, in order.
+    ///
+    /// # Errors
+    /// Unreachable, Refused; Invalid where the path is not legal.
+    pub async fn directories(&self, directory: &str) -> Result<Vec<String>, StoreError> {
+        let path = self.path(directory.trim_end_matches('/'))?;
+        let prefix = (!path.as_ref().is_empty()).then_some(&path);
+        let found = self.inner.list_with_delimiter(prefix).await;
+        let found = found.map_err(|error| StoreError::read("list", directory, &error))?;
+        let cut = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };
+        let relative = |path: &Path| path.as_ref().get(cut..).unwrap_or_default().to_owned();
+        let mut names: Vec<String> = found.common_prefixes.iter().map(relative).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// All objects below a directory of keys (`""` for all). In no promised order.
     ///
     /// # Errors

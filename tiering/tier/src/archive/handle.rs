@@ -1,0 +1,197 @@
+//! How the rest of the process sees an archive: the root that is durable, numbers, and a few wishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use broker_model::{Offset, Timestamp, TopicPartition};
+use parking_lot::RwLock;
+use tiering_manifest::{PartitionPrefix, Root};
+use tiering_plan::Rules;
+use tokio::sync::Notify;
+
+use super::{ArchiveConfig, ShipError, ShipErrorKind};
+
+/// Numbers of one archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveStats {
+    /// Bytes of objects that were committed, since the process began.
+    pub shipped_bytes: u64,
+    /// Objects that were committed.
+    pub shipped_objects: u64,
+    /// Swaps of the root.
+    pub swaps: u64,
+    /// Steps that failed.
+    pub errors: u64,
+    /// Local bytes beyond the root's end.
+    pub backlog_bytes: u64,
+    /// When the first of them was appended.
+    pub oldest_unshipped: Option<Timestamp>,
+    /// Bytes that the root names.
+    pub tiered_bytes: u64,
+    /// Why the archive halted, where it has.
+    pub halted: Option<String>,
+    /// The last error, until a step succeeds.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    prefix: PartitionPrefix,
+    root: RwLock<Option<Arc<Root>>>,
+    rules: RwLock<Rules>,
+    stats: RwLock<ArchiveStats>,
+    deletion_wanted: AtomicBool,
+    held: AtomicBool,
+    shipped_bytes: AtomicU64,
+    wake: Notify,
+}
+
+/// A view of an archive. Cheap to clone; it outlives the archive.
+#[derive(Clone, Debug)]
+pub struct ArchiveHandle(Arc<Shared>);
+
+impl ArchiveHandle {
+    pub(super) fn new(config: &ArchiveConfig, root: Option<Arc<Root>>) -> ArchiveHandle {
+        ArchiveHandle(Arc::new(Shared {
+            prefix: config.prefix.clone(),
+            root: RwLock::new(root),
+            rules: RwLock::new(config.rules),
+            stats: RwLock::default(),
+            deletion_wanted: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            shipped_bytes: AtomicU64::new(0),
+            wake: Notify::new(),
+        }))
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> TopicPartition {
+        TopicPartition { topic: self.0.prefix.topic(), partition: self.0.prefix.partition() }
+    }
+
+    /// The partition's directory in the bucket.
+    #[must_use]
+    pub fn prefix(&self) -> &PartitionPrefix {
+        &self.0.prefix
+    }
+
+    /// The newest root that the bucket confirmed, in this process or as an earlier one noted it.
+    #[must_use]
+    pub fn root(&self) -> Option<Arc<Root>> {
+        self.0.root.read().clone()
+    }
+
+    /// The end of that root: below it local data may be deleted (TIER-2). None while no root is known.
+    #[must_use]
+    pub fn durable_end(&self) -> Option<Offset> {
+        self.0.root.read().as_ref().map(|root| root.end)
+    }
+
+    /// The first offset that the tier holds, and a consumer may read. None while no root is known.
+    #[must_use]
+    pub fn start(&self) -> Option<Offset> {
+        self.0.root.read().as_ref().map(|root| root.log_start)
+    }
+
+    /// True once this incarnation has taken the root from the bucket.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.held.load(Ordering::Acquire)
+    }
+
+    /// Why the archive halted, where it has.
+    #[must_use]
+    pub fn halted(&self) -> Option<String> {
+        self.0.stats.read().halted.clone()
+    }
+
+    /// The numbers now.
+    #[must_use]
+    pub fn stats(&self) -> ArchiveStats {
+        let mut stats = self.0.stats.read().clone();
+        stats.shipped_bytes = self.0.shipped_bytes.load(Ordering::Relaxed);
+        stats.tiered_bytes = self.0.root.read().as_ref().map_or(0, |root| root.bytes());
+        stats
+    }
+
+    /// Settings that hold from the next step on.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.0.rules.write() = rules;
+        self.notify();
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        *self.0.rules.read()
+    }
+
+    /// Something changed: a segment closed, bytes came, the log start moved.
+    pub fn notify(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// From the next step on, the partition is being deleted: the root is marked first, then objects go, the root last.
+    pub fn delete(&self) {
+        self.0.deletion_wanted.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.0.wake.notified().await;
+    }
+
+    pub(super) fn deletion_wanted(&self) -> bool {
+        self.0.deletion_wanted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn durable(&self, root: &Arc<Root>) {
+        *self.0.root.write() = Some(Arc::clone(root));
+        self.0.held.store(true, Ordering::Release);
+        self.0.stats.write().swaps += 1;
+    }
+
+    pub(super) fn shipped(&self, objects: usize, bytes: u64) {
+        self.0.stats.write().shipped_objects += objects as u64;
+        self.0.shipped_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn backlog(&self, bytes: u64, oldest: Option<Timestamp>) {
+        let mut stats = self.0.stats.write();
+        stats.backlog_bytes = bytes;
+        stats.oldest_unshipped = oldest;
+    }
+
+    pub(super) fn recovered(&self) {
+        self.0.stats.write().last_error = None;
+    }
+
+    pub(super) fn gap(&self, tier_end: Offset, local_start: Offset) {
+        let text =
+            format!("offsets {tier_end} to {local_start} are neither in the tier nor local: shipping stands still");
+        let mut stats = self.0.stats.write();
+        if stats.last_error.as_ref() != Some(&text) {
+            tracing::error!(partition = %self.partition(), %tier_end, %local_start, "gap between tier and log");
+            stats.last_error = Some(text);
+        }
+    }
+
+    pub(super) fn failed(&self, error: &ShipError) {
+        let mut stats = self.0.stats.write();
+        stats.errors += 1;
+        stats.last_error = Some(error.to_string());
+        if error.kind() == ShipErrorKind::Halted && stats.halted.is_none() {
+            stats.halted = Some(match error {
+                ShipError::Halted { reason } => reason.clone(),
+                other => other.to_string(),
+            });
+            tracing::error!(partition = %self.partition(), error = %error, "shipping halted");
+        }
+    }
+
+    /// Halts the archive from outside: its task died.
+    pub(crate) fn halt(&self, reason: &str) {
+        self.failed(&ShipError::Halted { reason: reason.to_owned() });
+    }
+}
