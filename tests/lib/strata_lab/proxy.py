@@ -18,6 +18,7 @@ class Proxy:
         self.lock = threading.Lock()
         self.open: set[socket.socket] = set()
         self.connections = 0
+        self.refused = 0
         self.bytes_from_target = 0
         self.cut_after: int | None = None
         threading.Thread(target=self._accept, daemon=True).start()
@@ -59,6 +60,7 @@ class Proxy:
             except OSError:
                 return
             if self.cut_now.is_set():
+                self.refused += 1
                 near.close()
                 continue
             try:
