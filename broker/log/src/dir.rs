@@ -131,6 +131,9 @@ impl<F: Files> DirState<F> {
         replace_file(&files, &root.join(DIRTY), boot_id.as_bytes(), Persist::Now).map_err(fail)?;
         remove_if_there(&files, &root.join(CLEAN)).map_err(fail)?;
         sync_dir(&files, &root).map_err(fail)?;
+        if let Some(parent) = root.parent().filter(|parent| *parent != Path::new("")) {
+            sync_dir(&files, parent).map_err(fail)?;
+        }
         for entry in files.list(&root).map_err(fail)? {
             if entry.is_dir && entry.name.ends_with(names::DELETED_DIR) {
                 log::remove_dir(&files, &entry.path).map_err(fail)?;
@@ -161,7 +164,7 @@ impl<F: Files> DirState<F> {
         &self.root
     }
 
-    /// True where it was shut down cleanly, or is new.
+    /// True where it was shut down cleanly.
     #[must_use]
     pub fn was_clean(&self) -> bool {
         self.clean

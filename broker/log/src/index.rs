@@ -38,6 +38,10 @@ pub(crate) struct TimeEntry {
 /// What is needed to go on indexing a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
+    /// The base offset of the segment.
+    pub(crate) base: Offset,
+    /// An entry is due after so many bytes.
+    pub(crate) interval: u64,
     /// Bytes since the batch of the last entry began.
     pub(crate) since: u64,
     /// The largest timestamp and where it is.
@@ -54,19 +58,19 @@ pub(crate) struct NewEntries {
 }
 
 impl Progress {
-    pub(crate) fn new(base: Offset) -> Progress {
+    pub(crate) fn new(base: Offset, interval: u64) -> Progress {
         let max = TimeEntry { timestamp: Timestamp::NONE, offset: base };
-        Progress { since: 0, max, last_written: Timestamp::NONE }
+        Progress { base, interval, since: 0, max, last_written: Timestamp::NONE }
     }
 
     /// A batch lies at `position`: notes it, and adds entries where they are due.
-    pub(crate) fn step(&mut self, base: Offset, head: &BatchHead, position: u64, interval: u64, out: &mut NewEntries) {
+    pub(crate) fn step(&mut self, head: &BatchHead, position: u64, out: &mut NewEntries) {
         if head.max_timestamp > self.max.timestamp {
             self.max = TimeEntry { timestamp: head.max_timestamp, offset: head.last_offset() };
         }
-        if self.since > interval {
-            self.time_entry(base, out);
-            out.offsets.extend_from_slice(&relative(base, head.last_offset()).to_be_bytes());
+        if self.since > self.interval {
+            self.time_entry(out);
+            out.offsets.extend_from_slice(&relative(self.base, head.last_offset()).to_be_bytes());
             let position = u32::try_from(position).expect("a segment is smaller than 4 GiB");
             out.offsets.extend_from_slice(&position.to_be_bytes());
             self.since = 0;
@@ -75,10 +79,10 @@ impl Progress {
     }
 
     /// Adds a time entry for the largest timestamp, if it is not written yet.
-    pub(crate) fn time_entry(&mut self, base: Offset, out: &mut NewEntries) {
+    pub(crate) fn time_entry(&mut self, out: &mut NewEntries) {
         if self.max.timestamp > self.last_written {
             out.times.extend_from_slice(&self.max.timestamp.0.to_be_bytes());
-            out.times.extend_from_slice(&relative(base, self.max.offset).to_be_bytes());
+            out.times.extend_from_slice(&relative(self.base, self.max.offset).to_be_bytes());
             self.last_written = self.max.timestamp;
         }
     }
@@ -140,15 +144,6 @@ impl<F: Files> IndexFile<F> {
         }
         self.files.write(&self.handle, self.entries * self.entry_bytes, &mut [IoSlice::new(content)])?;
         self.entries += content.len() as u64 / self.entry_bytes;
-        Ok(())
-    }
-
-    /// Cuts the file to so many entries.
-    pub(crate) fn truncate(&mut self, path: &Path, entries: u64) -> io::Result<()> {
-        if entries < self.entries {
-            self.files.change(Change::Resize(path, entries * self.entry_bytes))?;
-            self.entries = entries;
-        }
         Ok(())
     }
 

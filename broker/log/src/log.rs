@@ -4,9 +4,11 @@
 //! dereferences. Opening recovers (see `recover`); appending is in [`crate::append`], cutting at either end in [`crate::trim`].
 //! After an error of kind `Offline` the log is to be dropped.
 
+use std::ffi::OsStr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use broker_partition::{LeaderEpochs, ProducerState, ProducerStates};
@@ -137,27 +139,34 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
-    /// Makes the log clean: indexes, snapshot and checkpoints are complete and synced. Returns the recovery point.
+    /// Makes the log clean: indexes, snapshot and checkpoints are complete and synced. Returns the recovery point. The log and its readers answer
+    /// `Offline` from then on.
     ///
     /// # Errors
     /// When a sync fails.
-    pub fn close(self, _now: Timestamp) -> Result<Offset, AppendError> {
+    pub fn close(&mut self, now: Timestamp) -> Result<Offset, AppendError> {
         self.writable()?;
+        self.producers.expire(now);
         self.shared.active().close();
         let flushed = self.flush().map_err(|error| AppendError::Failed(std::io::Error::other(error)))?;
+        for segment in self.shared.segments.read().clone() {
+            segment.sync_indexes()?;
+        }
         self.write_epochs(Persist::Now)?;
         let path = names::segment_file(&self.shared.dir, flushed, names::SNAPSHOT);
         replace_file(&self.shared.files, &path, &self.producers.to_snapshot(), Persist::Now)?;
+        self.shared.offline.store(true, Ordering::Release);
         Ok(flushed)
     }
 
-    /// Deletes the log and its directory. Slices that are held stay readable.
+    /// Deletes the log and its directory. Slices that are held stay readable; the log and its readers answer `Offline` from then on.
     ///
     /// # Errors
     /// When the system fails; what is left is removed when the log directory is opened next.
-    pub fn delete(self) -> Result<(), AppendError> {
+    pub fn delete(&mut self) -> Result<(), AppendError> {
         let dir = &self.shared.dir;
-        let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        self.shared.offline.store(true, Ordering::Release);
+        let name = dir.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let doomed = dir.with_file_name(format!("{name}.{}{}", self.end(), names::DELETED_DIR));
         self.shared.files.change(Change::Rename(dir, &doomed))?;
         remove_dir(&self.shared.files, &doomed)?;
@@ -181,7 +190,7 @@ impl<F: Files> Log<F> {
 
     pub(crate) fn new_segment(&self, base: Offset, now: Timestamp) -> std::io::Result<Segment<F>> {
         create_segment(&self.shared.files, &self.shared.dir, base, &self.config, now).inspect(|_| {
-            self.shared.names_unsynced.store(true, std::sync::atomic::Ordering::Release);
+            self.shared.names_unsynced.store(true, Ordering::Release);
         })
     }
 
@@ -230,7 +239,7 @@ pub(crate) fn create_segment<F: Files>(
     let state = State {
         bytes: 0,
         end: base,
-        progress: Some(crate::index::Progress::new(base)),
+        progress: Some(crate::index::Progress::new(base, config.index_interval_bytes)),
         first_timestamp: None,
         created: now,
         last_append: now,

@@ -107,7 +107,7 @@ impl MemFiles {
         let mut survivors = BTreeMap::new();
         for (path, node) in std::mem::take(&mut world.durable) {
             // A name whose directory was lost cannot be reached.
-            if !path.parent().is_none_or(|dir| dir == Path::new("") || survivors.contains_key(dir)) {
+            if !path.parent().is_none_or(|dir| is_root(dir) || survivors.contains_key(dir)) {
                 continue;
             }
             let node = match node {
@@ -197,13 +197,16 @@ impl World {
     }
 
     fn find(&self, path: &Path) -> io::Result<Node> {
+        if is_root(path) {
+            return Ok(Node::Dir);
+        }
         self.live.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn make_dirs(&mut self, path: &Path) {
         let missing: Vec<PathBuf> = path
             .ancestors()
-            .filter(|dir| *dir != Path::new("") && !self.live.contains_key(*dir))
+            .filter(|dir| !is_root(dir) && !self.live.contains_key(*dir))
             .map(Path::to_path_buf)
             .collect();
         for dir in missing.into_iter().rev() {
@@ -228,9 +231,7 @@ impl Files for MemFiles {
         let mut world = self.world.lock();
         let make = matches!(mode, OpenMode::Write | OpenMode::Lock);
         if make && !world.live.contains_key(path) {
-            if let Some(dir) = path.parent()
-                && dir != Path::new("")
-            {
+            if let Some(dir) = path.parent() {
                 world.find(dir)?;
             }
             let inode = Inode { modified: world.now, ..Inode::default() };
@@ -356,6 +357,11 @@ impl Files for MemFiles {
         }
         Ok(())
     }
+}
+
+/// The root is always there.
+fn is_root(path: &Path) -> bool {
+    path.parent().is_none()
 }
 
 /// SplitMix64: enough for choosing what is lost.

@@ -61,6 +61,8 @@ pub struct SegmentInfo {
     pub end: Offset,
     /// Its length.
     pub bytes: u64,
+    /// The largest timestamp of its records, -1 where none has one (or it cannot be read).
+    pub max_timestamp: Timestamp,
     /// When it was last appended to.
     pub last_append: Timestamp,
     /// Nothing is appended any more.
@@ -124,15 +126,32 @@ impl<F: Files> LogReader<F> {
         let info = |segment: &Arc<Segment<F>>| {
             let state = segment.state();
             let (end, bytes, last_append, closed) = (state.end, state.bytes, state.last_append, state.closed);
-            SegmentInfo { base: segment.base, end, bytes, last_append, closed }
+            let max_timestamp = segment.max_time().ok().flatten().map_or(Timestamp::NONE, |max| max.timestamp);
+            SegmentInfo { base: segment.base, end, bytes, max_timestamp, last_append, closed }
         };
-        self.shared.segments.read().iter().map(info).collect()
+        let segments = self.shared.segments.read().clone();
+        segments.iter().map(info).collect()
     }
 
     /// Bytes of all segments.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.shared.segments.read().iter().map(|segment| segment.state().bytes).sum()
+    }
+
+    /// Bytes from the batch that contains `offset` to the end; 0 at the end.
+    ///
+    /// # Errors
+    /// As [`slice`](Self::slice).
+    pub fn size_from(&self, offset: Offset) -> Result<u64, ReadError> {
+        if offset >= self.end() {
+            return Ok(0);
+        }
+        let first = self.shared.segment_of(offset)?;
+        let before = first.locate(offset)?.position;
+        let segments = self.shared.segments.read();
+        let bytes: u64 = segments.iter().filter(|s| s.base >= first.base).map(|s| s.state().bytes).sum();
+        Ok(bytes.saturating_sub(before))
     }
 
     /// Ranges of offsets that are damaged on this disk: from, to (exclusive).

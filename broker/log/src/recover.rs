@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use broker_model::{LeaderEpoch, Offset, Timestamp, TopicId};
 use broker_partition::{Durability, Ends, EpochStart, LeaderEpochs, ProducerStates};
+use broker_records::BatchHead;
 use parking_lot::{Mutex, RwLock};
 
 use crate::checkpoint;
@@ -181,13 +182,14 @@ impl<F: Files> Recovery<F> {
     fn check_closed(&mut self, segment: &Segment<F>, next: Offset) -> io::Result<bool> {
         if !self.hints.clean && !self.hints.same_boot && next >= self.hints.recovery_point {
             let length = segment.state().bytes;
-            let (position, end) = self.rescan(segment, 0, segment.base)?;
+            let (position, end) = self.rescan(segment, Tail::start(segment))?;
             if end < next {
                 let mut damage = segment.damage();
                 damage.push(Damage { from: end, to: next, position, bytes: length - position });
                 segment.set_damage(damage);
+                segment.change_state(|state| state.bytes = length);
             }
-            segment.change_state(|state| (state.bytes, state.end) = (length, next));
+            segment.change_state(|state| state.end = next);
         }
         Ok(segment.state().bytes == 0)
     }
@@ -196,11 +198,11 @@ impl<F: Files> Recovery<F> {
     fn check_active(&mut self, segment: &Segment<F>) -> io::Result<bool> {
         let length = segment.state().bytes;
         let trusted = self.hints.clean || self.hints.same_boot;
-        let tail = if trusted { tail(segment)? } else { Tail::start(segment.base) };
+        let tail = if trusted { tail(segment)? } else { Tail::start(segment) };
         if self.hints.clean && self.end_by_heads(segment, &tail)? {
             return Ok(length == 0);
         }
-        let (position, end) = self.rescan(segment, tail.position, tail.offset)?;
+        let (position, end) = self.rescan(segment, tail)?;
         if position < length {
             if end >= self.hints.recovery_point || self.hints.clean {
                 tracing::warn!(dir = %self.dir.display(), bytes = length - position, "cutting a torn tail");
@@ -217,12 +219,13 @@ impl<F: Files> Recovery<F> {
     /// Walks the heads behind the last index entry of a clean segment. False where they do not lead to the end.
     fn end_by_heads(&self, segment: &Segment<F>, tail: &Tail) -> io::Result<bool> {
         let (mut progress, mut entries, mut end) = (tail.progress, NewEntries::default(), tail.offset);
+        // No entries: those that were due are on disk.
+        progress.interval = u64::MAX;
         let mut walk = segment.walk(tail.position)?;
         loop {
             match walk.step()? {
                 Step::Batch(placed) => {
-                    // An interval without end: what is on disk has its entries already.
-                    progress.step(segment.base, &placed.head, placed.position, u64::MAX, &mut entries);
+                    progress.step(&placed.head, placed.position, &mut entries);
                     end = placed.head.next_offset();
                 }
                 Step::Damage(damage) => end = damage.to,
@@ -230,6 +233,7 @@ impl<F: Files> Recovery<F> {
                 Step::End => break,
             }
         }
+        progress.interval = segment.interval;
         let first_timestamp = first_timestamp(segment)?;
         segment.change_state(|state| {
             state.end = end;
@@ -239,24 +243,32 @@ impl<F: Files> Recovery<F> {
         Ok(true)
     }
 
-    /// Scans a segment from a position on, sets its state, damage and indexes; returns position and offset of the end.
-    fn rescan(&mut self, segment: &Segment<F>, position: u64, expected: Offset) -> io::Result<(u64, Offset)> {
+    /// Scans a segment from a place on, sets its state, damage and indexes; returns position and offset of the end.
+    fn rescan(&mut self, segment: &Segment<F>, tail: Tail) -> io::Result<(u64, Offset)> {
         let bytes = segment.state().bytes;
         let verify_from = if self.hints.same_boot { Offset(i64::MIN) } else { self.hints.recovery_point };
-        let plan = Plan { position, expected, bytes, verify_from };
+        let plan = Plan { position: tail.position, expected: tail.offset, bytes, verify_from };
         let handle = segment.log()?;
-        let scanned = scan(&self.files, &*handle, plan, |_, _| ())?;
+        let (mut progress, mut entries) = (tail.progress, NewEntries::default());
+        let visit = |head: &BatchHead, at| progress.step(head, at, &mut entries);
+        let scanned = scan(&self.files, &*handle, plan, visit)?;
         self.report.segments_scanned += 1;
         self.report.batches_scanned += scanned.batches;
         let mut damage = segment.damage();
-        damage.retain(|damage| damage.position < position);
+        damage.retain(|damage| damage.position < tail.position);
         for found in &scanned.damage {
-            tracing::error!(dir = %self.dir.display(), from = found.from.0, to = found.to.0, "records are damaged on disk");
+            let (from, to) = (found.from.0, found.to.0);
+            tracing::error!(dir = %self.dir.display(), from, to, "records are damaged on disk");
         }
+        let untouched = tail.position > 0 && scanned.batches > 0 && scanned.damage.is_empty();
         damage.extend(scanned.damage);
         segment.set_damage(damage);
         segment.change_state(|state| (state.bytes, state.end) = (scanned.position, scanned.end));
-        segment.rebuild_indexes()?;
+        if untouched {
+            segment.extend_indexes(progress, &entries)?;
+        } else {
+            segment.rebuild_indexes()?;
+        }
         let first_timestamp = first_timestamp(segment)?;
         segment.change_state(|state| state.first_timestamp = first_timestamp);
         Ok((scanned.position, scanned.end))
@@ -265,13 +277,11 @@ impl<F: Files> Recovery<F> {
     fn log(&self, segments: Vec<Arc<Segment<F>>>) -> io::Result<Log<F>> {
         let end = segments.last().expect("there is at least one").state().end;
         let hints = &self.hints;
-        let flushed_end = match (hints.clean, hints.same_boot) {
-            (false, true) => hints.recovery_point,
-            // After a restart of the machine everything that was read came from the disk.
-            _ => end,
-        };
+        // After a crash only what the checkpoint says is known to be synced; the next flush syncs the rest.
+        let flushed_end = if hints.clean { end } else { hints.recovery_point };
         let ends = Ends::opened(self.config.durability, hints.log_start.min(end), flushed_end, end);
         let producers = producers(&self.files, &self.dir, &segments, &self.config, hints.now)?;
+        self.drop_old_snapshots(&segments)?;
         let epochs = self.epochs(&segments, end)?;
         let shared = Shared {
             files: self.files.clone(),
@@ -287,6 +297,18 @@ impl<F: Files> Recovery<F> {
         Ok(Log { reader, config: self.config, producers, epochs, epoch, undo: Vec::new() })
     }
 
+    /// Keeps the snapshots at segments' beginnings, and the newest.
+    fn drop_old_snapshots(&self, segments: &[Arc<Segment<F>>]) -> io::Result<()> {
+        let entries = self.files.list(&self.dir)?;
+        let snapshots = entries.iter().filter_map(|entry| Some((names::base_of(&entry.name, names::SNAPSHOT)?, entry)));
+        for (at, entry) in snapshots.rev().skip(1) {
+            if segments.binary_search_by_key(&at, |segment| segment.base).is_err() {
+                self.files.change(Change::Remove(&entry.path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The leader epochs of the checkpoint, and what the heads after its last entry add.
     fn epochs(&self, segments: &[Arc<Segment<F>>], end: Offset) -> io::Result<LeaderEpochs> {
         let rows = checkpoint::read(&self.files, &self.dir.join(names::EPOCHS))?;
@@ -294,11 +316,13 @@ impl<F: Files> Recovery<F> {
             let [epoch, start] = row.as_slice() else { return None };
             Some(EpochStart { epoch: LeaderEpoch(epoch.parse().ok()?), start: Offset(start.parse().ok()?) })
         };
-        let trusted = rows.is_some() && self.hints.clean;
+        let trusted = rows.is_some() && (self.hints.clean || self.hints.same_boot);
         let mut epochs = LeaderEpochs::from_entries(rows.unwrap_or_default().into_iter().filter_map(parse));
         if !trusted {
             let from = epochs.entries().last().map_or(Offset::ZERO, |entry| entry.start);
-            for_each_head(segments, from, |placed| drop(epochs.assign(placed.leader_epoch, placed.base_offset)))?;
+            for_each_head(segments, from, |head| {
+                epochs.assign(head.leader_epoch, head.base_offset);
+            })?;
         }
         epochs.truncate_from_end(end.next());
         Ok(epochs)
@@ -313,8 +337,8 @@ struct Tail {
 }
 
 impl Tail {
-    fn start(base: Offset) -> Tail {
-        Tail { position: 0, offset: base, progress: Progress::new(base) }
+    fn start<F: Files>(segment: &Segment<F>) -> Tail {
+        Tail { position: 0, offset: segment.base, progress: Progress::new(segment.base, segment.interval) }
     }
 }
 
@@ -322,13 +346,13 @@ impl Tail {
 fn tail<F: Files>(segment: &Segment<F>) -> io::Result<Tail> {
     let base = segment.base;
     let indexes = segment.indexes()?;
-    let Some(last) = indexes.offsets.entries().checked_sub(1) else { return Ok(Tail::start(base)) };
+    let Some(last) = indexes.offsets.entries().checked_sub(1) else { return Ok(Tail::start(segment)) };
     let entry = indexes.offsets.offset_entry(base, last)?;
-    let Step::Batch(placed) = segment.walk(entry.position)?.step()? else { return Ok(Tail::start(base)) };
+    let Step::Batch(placed) = segment.walk(entry.position)?.step()? else { return Ok(Tail::start(segment)) };
     if placed.head.last_offset() != entry.offset {
-        return Ok(Tail::start(base));
+        return Ok(Tail::start(segment));
     }
-    let mut progress = Progress::new(base);
+    let mut progress = Progress::new(base, segment.interval);
     if let Some(last) = indexes.times.entries().checked_sub(1) {
         progress.max = indexes.times.time_entry(base, last)?;
         progress.last_written = progress.max.timestamp;
@@ -347,11 +371,11 @@ fn first_timestamp<F: Files>(segment: &Segment<F>) -> io::Result<Option<Timestam
 fn for_each_head<F: Files>(
     segments: &[Arc<Segment<F>>],
     from: Offset,
-    mut visit: impl FnMut(&broker_records::BatchHead),
+    mut visit: impl FnMut(&BatchHead),
 ) -> io::Result<()> {
     for segment in segments.iter().filter(|segment| segment.state().end > from) {
-        let start = match segment.locate(from) {
-            Ok(placed) if from > segment.base => placed.position,
+        let start = match (from > segment.base).then(|| segment.locate(from)) {
+            Some(Ok(placed)) => placed.position,
             _ => 0,
         };
         let mut walk = segment.walk(start)?;

@@ -48,11 +48,20 @@ pub(crate) fn scan<F: Files>(
 ) -> io::Result<Scanned> {
     let mut scanner = Scanner { files, handle, plan, buffer: Vec::new() };
     let mut scanned = Scanned { position: plan.position, end: plan.expected, damage: Vec::new(), batches: 0 };
+    let mut previous = None;
     while scanned.position < plan.bytes {
         let here = scanner.batch_at(scanned.position, scanned.end)?.map(|head| (scanned.position, head));
         let found = match here {
             Some(found) => Some(found),
-            None => scanner.search(scanned.position, scanned.end)?,
+            None => {
+                // If only the head of the batch before was looked at, it may be its length that is wrong.
+                if let Some((position, head)) = previous.take()
+                    && !scanner.checksum_holds(&head, position)?
+                {
+                    (scanned.position, scanned.end) = (position, head.base_offset);
+                }
+                scanner.search(scanned.position, scanned.end)?
+            }
         };
         let Some((position, head)) = found else { break };
         if position > scanned.position || head.base_offset > scanned.end {
@@ -61,6 +70,7 @@ pub(crate) fn scan<F: Files>(
             scanned.damage.push(Damage { from, to, position: at, bytes });
         }
         visit(&head, position);
+        previous = Some((position, head));
         scanned.position = position + head.total_bytes() as u64;
         scanned.end = head.next_offset();
         scanned.batches += 1;
@@ -99,9 +109,13 @@ impl<F: Files> Scanner<'_, F> {
         if head.next_offset() <= self.plan.verify_from {
             return Ok(Some(head));
         }
+        Ok(self.checksum_holds(&head, position)?.then_some(head))
+    }
+
+    fn checksum_holds(&mut self, head: &BatchHead, position: u64) -> io::Result<bool> {
         self.buffer.resize(head.total_bytes(), 0);
         self.files.read(self.handle, position, &mut self.buffer)?;
-        Ok(verify(&self.buffer).ok())
+        Ok(verify(&self.buffer).is_ok())
     }
 
     /// The next batch after a position that holds none. Here the checksum is always looked at.

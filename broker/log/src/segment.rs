@@ -135,7 +135,7 @@ impl<F: Files> Segment<F> {
             Ok(placed) => Ok(placed),
             Err(_) if start > 0 => {
                 self.rebuild_indexes()?;
-                self.locate_from(0, offset)?.or_else(|position| Err(self.broken(position)))
+                self.locate_from(0, offset)?.map_err(|position| self.broken(position))
             }
             Err(position) => Err(self.broken(position)),
         }
@@ -245,13 +245,13 @@ impl<F: Files> Segment<F> {
     }
 
     fn rebuild(&self, held: &mut MutexGuard<'_, Option<Indexes<F>>>) -> io::Result<Indexes<F>> {
-        let mut progress = Progress::new(self.base);
+        let mut progress = Progress::new(self.base, self.interval);
         let mut entries = NewEntries::default();
         let mut walk = self.walk(0)?;
         loop {
             match walk.step()? {
                 Step::Batch(placed) => {
-                    progress.step(self.base, &placed.head, placed.position, self.interval, &mut entries);
+                    progress.step(&placed.head, placed.position, &mut entries);
                 }
                 Step::Damage(_) => (),
                 Step::Broken(_) | Step::End => break,
@@ -260,9 +260,13 @@ impl<F: Files> Segment<F> {
         self.write_indexes(held, progress, entries)
     }
 
-    /// Replaces both indexes by these entries.
-    pub(crate) fn replace_indexes(&self, progress: Progress, entries: NewEntries) -> io::Result<()> {
-        self.write_indexes(&mut self.indexes.lock(), progress, entries).map(drop)
+    /// Adds entries for what was found behind the last ones.
+    pub(crate) fn extend_indexes(&self, progress: Progress, entries: &NewEntries) -> io::Result<()> {
+        let mut held = self.indexes.lock();
+        self.open_indexes(&mut held)?;
+        self.append_entries(&mut held, entries)?;
+        self.change_state(|state| state.progress = Some(progress));
+        Ok(())
     }
 
     fn write_indexes(
@@ -272,7 +276,7 @@ impl<F: Files> Segment<F> {
         mut entries: NewEntries,
     ) -> io::Result<Indexes<F>> {
         if self.state().closed {
-            progress.time_entry(self.base, &mut entries);
+            progress.time_entry(&mut entries);
         }
         let create = |kind, bytes, content: &[u8]| IndexFile::create(&self.files, &self.path(kind), bytes, content);
         let times = create(names::TIME_INDEX, TIME_ENTRY_BYTES, &entries.times)?;
@@ -289,9 +293,9 @@ impl<F: Files> Segment<F> {
         let mut indexes = self.indexes.lock();
         let mut entries = NewEntries::default();
         let mut state = self.state();
-        let mut progress = state.progress.unwrap_or(Progress::new(self.base));
+        let mut progress = state.progress.unwrap_or(Progress::new(self.base, self.interval));
         for placed in batches {
-            progress.step(self.base, &placed.head, placed.position, self.interval, &mut entries);
+            progress.step(&placed.head, placed.position, &mut entries);
             state.first_timestamp = state.first_timestamp.or(Some(placed.head.max_timestamp));
             state.bytes = placed.end();
             state.end = placed.head.next_offset();
@@ -333,7 +337,7 @@ impl<F: Files> Segment<F> {
         let mut entries = NewEntries::default();
         let mut progress = self.state().progress;
         if let Some(progress) = &mut progress {
-            progress.time_entry(self.base, &mut entries);
+            progress.time_entry(&mut entries);
         }
         let written = self.open_indexes(&mut held).and_then(|_| self.append_entries(&mut held, &entries));
         if let Err(error) = written {
@@ -385,7 +389,8 @@ impl<F: Files> Segment<F> {
                 && max.offset >= self.base
                 && self.locate(max.offset).is_ok_and(|placed| placed.head.max_timestamp == max.timestamp)
             {
-                let progress = Progress { since: 0, max, last_written: max.timestamp };
+                let mut progress = Progress::new(self.base, self.interval);
+                (progress.max, progress.last_written) = (max, max.timestamp);
                 self.change_state(|state| state.progress = state.progress.or(Some(progress)));
                 return Ok(());
             }
