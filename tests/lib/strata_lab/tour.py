@@ -60,7 +60,8 @@ class Tour:
         self.network = stack.enter_context(Proxy(self.store.port))
         settings = tiering.EAGER | self.store.settings("strata", "tour", endpoint=self.network.endpoint)
         settings |= {"strata.tier.cache.bytes": str(4 << 20), "strata.tier.cache.disk.bytes": "0"}
-        settings |= {"strata.tier.object.bytes": str(512 << 10)}
+        # The delay lets the three members of the group join the same, first generation.
+        settings |= {"strata.tier.object.bytes": str(512 << 10), "group.initial.rebalance.delay.ms": "1000"}
         self.broker = Strata(self.directory / "strata", settings, stores.CREDENTIALS)
         began = time.monotonic()
         stack.enter_context(self.broker)
@@ -117,7 +118,6 @@ class Tour:
                             seen[message.partition()].append(message.offset())
                             readers[number].add(message.partition())
 
-        # The members first find each other, then records flow: nobody has read before the group is complete.
         threads = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(3)]
         began = time.monotonic()
         for thread in threads:

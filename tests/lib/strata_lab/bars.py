@@ -1,0 +1,181 @@
+"""The bars: small promises about size and speed that are measured, each with its limit.
+
+Start at `measure`. A bar that cannot be measured here (no strace) is said to be so and does not count as met.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import frames, ports, traffic, waiting
+from .broker import Strata
+from .children import Child
+from .stores import REPOSITORY
+
+RESULTS = REPOSITORY / "benchmarks" / "results" / "bars.json"
+RUNS = 7
+
+
+@dataclass
+class Bar:
+    name: str
+    limit: str
+    measured: str
+    met: bool | None  # None: could not be measured here
+    values: list[float]
+
+
+def unreachable() -> dict[str, str]:
+    return {"strata.tier.url": "s3://strata/nowhere", "strata.tier.s3.endpoint": f"http://127.0.0.1:{ports.free()}"}
+
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1])
+
+
+def idle_memory(work: Path) -> Bar:
+    values = []
+    for run in range(3):
+        with Strata(work / f"idle-{run}") as broker:
+            # Idle is what it is after it did something: a topic made, written, read.
+            traffic.produce(broker.bootstrap, "t", [{"value": b"%d" % n} for n in range(1000)])
+            traffic.read_all(broker.bootstrap, "t", [0])
+            values.append(resident_kib(broker.pid) / 1024)
+    worst = max(values)
+    return Bar("idle memory (RSS after a first use)", "at most 60 MB", f"{worst:.1f} MiB", worst * 1.048576 <= 60, values)
+
+
+def start_time(work: Path, name: str, settings: dict[str, str]) -> Bar:
+    values = []
+    for run in range(RUNS):
+        broker = Strata(work / f"start-{name.split()[0]}-{run}", settings, CREDENTIALS)
+        command = broker.command()
+        began = time.perf_counter()
+        child = Child("strata", command, broker.log, broker.environment()).start()
+        _until_first_answer(broker.address)
+        values.append((time.perf_counter() - began) * 1000)
+        child.stop()
+    worst = max(values)
+    told = f"median {statistics.median(values):.0f} ms, worst {worst:.0f} ms of {RUNS}"
+    return Bar(f"start on an empty directory to the first ApiVersions ({name})", "under 200 ms", told, worst < 200, values)
+
+
+def _until_first_answer(address: tuple[str, int]) -> None:
+    deadline = time.perf_counter() + 30
+    while True:
+        assert time.perf_counter() < deadline, "it does not answer"
+        with socket.socket() as connection:
+            connection.settimeout(5)
+            try:
+                connection.connect(address)
+                frames.api_versions(connection)
+                return
+            except (OSError, ConnectionError):
+                time.sleep(0.001)
+
+
+def sendfile(work: Path) -> Bar:
+    name, limit = "fetch of local data leaves by sendfile", "nearly all bytes"
+    if shutil.which("strace") is None:
+        return Bar(name, limit, "not measured: there is no strace", None, [])
+    with Strata(work / "sendfile") as broker:
+        payload = [{"value": os.urandom(1000), "partition": 0} for _ in range(20_000)]
+        traffic.create_topic(broker.bootstrap, "sent", config={"remote.storage.enable": "false"})
+        traffic.produce(broker.bootstrap, "sent", payload)
+        trace = work / "sendfile.trace"
+        tracer = Child(
+            "strace", ["strace", "-f", "-e", "trace=sendfile", "-o", str(trace), "-p", str(broker.pid)], work / "strace.log"
+        ).start()
+        waiting.until(lambda: "attached" in tracer.output() or not tracer.running(), "strace to attach")
+        if not tracer.running():
+            return Bar(name, limit, f"not measured: {tracer.tail(1)}", None, [])
+        traffic.read_all(broker.bootstrap, "sent", [0])
+        tracer.send(signal.SIGINT)
+        tracer.wait()
+        calls = [int(count) for count in re.findall(r"sendfile(?:\(.*|.*resumed.*)\)\s*= (\d+)$", trace.read_text(), re.MULTILINE)]
+    sent, wanted = sum(calls), sum(len(row["value"]) for row in payload)
+    told = f"{sum(1 for count in calls if count)} calls moved {sent / 1e6:.1f} MB of {wanted / 1e6:.1f} MB of values"
+    return Bar(name, limit, told, sent >= wanted, [sent, wanted])
+
+
+def release_build(work: Path) -> Bar:
+    """From nothing: an empty target directory; downloaded sources are not part of the measurement."""
+    began = time.monotonic()
+    env = os.environ | {"CARGO_TARGET_DIR": str(work / "target")}
+    subprocess.run(["cargo", "fetch", "--quiet"], cwd=REPOSITORY, check=True)
+    began = time.monotonic()
+    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=REPOSITORY, env=env, check=True)
+    minutes = (time.monotonic() - began) / 60
+    cores = os.cpu_count()
+    return Bar("cargo build --release from nothing", "under 20 minutes on 2 cores", f"{minutes:.1f} min on {cores} cores", minutes < 20, [minutes])
+
+
+def measure(work: Path, with_build: bool) -> list[Bar]:
+    bars = [
+        start_time(work, "file tier", {}),
+        start_time(work, "unreachable S3", unreachable()),
+        idle_memory(work),
+        sendfile(work),
+    ]
+    return [*bars, release_build(work)] if with_build else bars
+
+
+def machine() -> dict[str, str | int]:
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return {
+        "cpu": model[1] if model else platform.processor(),
+        "cores": os.cpu_count() or 0,
+        "memory_mib": int(memory[1]) // 1024 if memory else 0,
+        "kernel": platform.release(),
+    }
+
+
+def versions() -> dict[str, str]:
+    ask = lambda *command: subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY).stdout.strip()  # noqa: E731
+    return {
+        "strata": ask(os.environ["STRATA_BIN"], "--version"),
+        "commit": ask("git", "rev-parse", "--short", "HEAD"),
+        "rustc": ask("rustc", "--version"),
+        "python": platform.python_version(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks/bars", description="Measures the bars and writes them down.")
+    parser.add_argument("--release-build", action="store_true", help="also time a release build from nothing (minutes)")
+    chosen = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="strata-bars-"))
+    try:
+        bars = measure(work, chosen.release_build)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    for bar in bars:
+        mark = {True: "met", False: "MISSED", None: "unknown"}[bar.met]
+        print(f"{mark:<8}{bar.name:<70}{bar.limit:<30}{bar.measured}")
+    taken = datetime.now(UTC).isoformat(timespec="seconds")
+    written = {"taken": taken, "machine": machine(), "versions": versions(), "bars": [asdict(bar) for bar in bars]}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(written, indent=2) + "\n")
+    sys.exit(any(bar.met is False for bar in bars))
+
+
+if __name__ == "__main__":
+    main()
