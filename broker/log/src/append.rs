@@ -1,7 +1,8 @@
 //! Appending batches: sequence checks, offsets, one write, indexes, ends.
 //!
-//! The order is: decide, give offsets, write, then let readers see. All batches of a call that fit the segment leave in one pwritev(2), each as its
-//! head, which is made anew, and its body, which is never copied. What a failed write began is undone: producers as before, the file cut back.
+//! The order is: decide, give offsets, write, then let readers see. All batches of a call that fit the segment leave
+//! in one pwritev(2), each as its head, which is made anew, and its body, which is never copied. What a failed write
+//! began is undone: producers as before, the file cut back.
 
 use std::io::IoSlice;
 
@@ -83,7 +84,8 @@ impl<F: Files> Log<F> {
     /// Appends batches, in order, and says what became of each. Duplicates and refusals do not stop the others.
     ///
     /// # Errors
-    /// When writing fails; whether batches before a roll in the same call were written is then not known. `Full` leaves the log usable.
+    /// When writing fails; whether batches before a roll in the same call were written is then not known. `Full`
+    /// leaves the log usable.
     pub fn append(&mut self, batches: &[PreparedBatch<'_>], now: Timestamp) -> Result<Vec<Appended>, AppendError> {
         self.writable()?;
         if batches.iter().any(|batch| batch.head.total_bytes() != BATCH_HEAD_BYTES + batch.body.len()) {

@@ -1,7 +1,7 @@
 //! Kafka's checkpoint files: a version, a count, and so many lines of words.
 //!
-//! Written as a whole beside the old one and renamed over it. A file that does not parse is as good as none: everything in
-//! them can be found again by scanning.
+//! Written as a whole beside the old one and renamed over it. A file that does not parse is as good as none:
+//! everything in them can be found again by scanning.
 
 use std::io;
 use std::path::Path;

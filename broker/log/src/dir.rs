@@ -3,7 +3,8 @@
 //! - `.lock` is held while the process lives: a second instance is refused.
 //! - `meta.properties` names cluster, node and directory; a directory of another cluster or node is refused.
 //! - `.kafka_cleanshutdown` is there after a clean shutdown only; it is removed before anything is written.
-//! - `strata-dirty` holds the boot id of the machine while the directory is in use: the same id later means that the page cache survived.
+//! - `strata-dirty` holds the boot id of the machine while the directory is in use: the same id later means that the
+//!   page cache survived.
 //! - Three checkpoints hold recovery points, log starts and high watermarks of all partitions, replaced atomically.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! [`Files`] on the operating system's file system.
 //!
-//! Positioned reads and writes only, so that a handle has no state and may be shared. Syncing is fdatasync(2) for files and fsync(2) for
-//! directories. Maps are read-only; a file that is mapped is never cut by the log, only unlinked.
+//! Positioned reads and writes only, so that a handle has no state and may be shared. Syncing is fdatasync(2) for
+//! files and fsync(2) for directories. Maps are read-only; a file that is mapped is never cut by the log, only
+//! unlinked.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
@@ -101,8 +102,8 @@ impl Files for DiskFiles {
         if bytes == 0 {
             return Ok(Bytes::new());
         }
-        // SAFETY: the range lies within the file (checked above), is mapped read-only, and the contract of `map` says that the
-        // file is not cut while the bytes are held. Closed parts of a log are never rewritten.
+        // SAFETY: the range lies within the file (checked above), is mapped read-only, and the contract of `map` says
+        // that the file is not cut while the bytes are held. Closed parts of a log are never rewritten.
         let map = unsafe { memmap2::MmapOptions::new().offset(position).len(bytes).map(&handle.file) }?;
         Ok(Bytes::from_owner(map))
     }

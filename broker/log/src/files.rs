@@ -1,16 +1,17 @@
 //! The seam beneath the log: what it asks of a file system.
 //!
-//! Two implementations run one conformance suite: [`crate::DiskFiles`], and [`crate::MemFiles`], which on a power loss loses, tears and reorders what
-//! was not synced. Only the first yields descriptors.
+//! Two implementations run one conformance suite: [`crate::DiskFiles`], and [`crate::MemFiles`], which on a power
+//! loss loses, tears and reorders what was not synced. Only the first yields descriptors.
 //!
 //! The contract:
-//! - **Atomicity.** A rename is atomic. A write is not: after an error, or a power loss before `sync`, any part of it may be there, and of
-//!   several writes any may. Growing by writing beyond the end fills with zeros.
-//! - **Order.** Reads see all earlier writes of the process at once. What is durable, and in which order, only `sync` says: of a file its content and
-//!   length; of a directory the names in it (made, renamed, removed). A new file needs both.
-//! - **Errors.** `NotFound` where a path does not exist; `WouldBlock` for a lock that another holds; `StorageFull` leaves the
-//!   rest usable. An error of `sync` is final: what was written since the last one may be lost although later syncs succeed, so
-//!   the caller stops using the file.
+//! - **Atomicity.** A rename is atomic. A write is not: after an error, or a power loss before `sync`, any part of it
+//!   may be there, and of several writes any may. Growing by writing beyond the end fills with zeros.
+//! - **Order.** Reads see all earlier writes of the process at once. What is durable, and in which order, only `sync`
+//!   says: of a file its content and length; of a directory the names in it (made, renamed, removed). A new file
+//!   needs both.
+//! - **Errors.** `NotFound` where a path does not exist; `WouldBlock` for a lock that another holds; `StorageFull`
+//!   leaves the rest usable. An error of `sync` is final: what was written since the last one may be lost although
+//!   later syncs succeed, so the caller stops using the file.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ pub trait Files: Clone + Send + Sync + 'static {
     /// When the system fails.
     fn stat(&self, handle: &Self::Handle) -> io::Result<Stat>;
 
-    /// Fills `into` from `position` on, as far as the file goes; returns how many bytes. Fewer than asked means the end.
+    /// Fills `into` from `position` on, as far as the file goes; returns how many bytes. Fewer than asked means the
+    /// end.
     ///
     /// # Errors
     /// When the system fails.
@@ -47,8 +49,8 @@ pub trait Files: Clone + Send + Sync + 'static {
     /// When the system fails; a part may be written.
     fn write(&self, handle: &Self::Handle, position: u64, from: &mut [IoSlice<'_>]) -> io::Result<()>;
 
-    /// So many bytes from `position` on, without copying them where that is possible. They must lie within the file, and it must not be cut
-    /// while they are held.
+    /// So many bytes from `position` on, without copying them where that is possible. They must lie within the file,
+    /// and it must not be cut while they are held.
     ///
     /// # Errors
     /// `UnexpectedEof` beyond the end.
@@ -82,8 +84,8 @@ pub enum OpenMode {
     Write,
     /// A directory, to sync it.
     Directory,
-    /// A file that only one may hold at a time, made where it is not there: `WouldBlock` while another holds it. Closing it, or the end of
-    /// the process, lets go.
+    /// A file that only one may hold at a time, made where it is not there: `WouldBlock` while another holds it.
+    /// Closing it, or the end of the process, lets go.
     Lock,
 }
 

@@ -1,9 +1,9 @@
 //! Kafka's sparse indexes: `.index` maps an offset to a position, `.timeindex` a timestamp to an offset.
 //!
-//! An entry is written when more than `index.interval.bytes` came since the last. It holds the last offset of a batch and the position of the batch's
-//! head; the time index holds the largest timestamp so far and the last offset of the batch that has it. Both rise strictly.
-//! Files are appended to and never preallocated, so that at any moment they hold only entries. Lookups read the file, a few bytes
-//! at a time: an idle index costs no memory.
+//! An entry is written when more than `index.interval.bytes` came since the last. It holds the last offset of a batch
+//! and the position of the batch's head; the time index holds the largest timestamp so far and the last offset of the
+//! batch that has it. Both rise strictly. Files are appended to and never preallocated, so that at any moment they
+//! hold only entries. Lookups read the file, a few bytes at a time: an idle index costs no memory.
 
 use std::io::{self, IoSlice};
 use std::path::Path;

@@ -1,10 +1,11 @@
 //! One partition's log on disk: Kafka's files, appended to, recovered, cut, and read as slices for sendfile.
 //!
-//! Invariants: offsets are gapless in the order of append; a batch that was acknowledged as flushed is there after a power loss; damage is
-//! marked and reported, never cut silently; an index is only a hint, verified by the batch head it points to. All calls block: a
-//! caller with an event loop gives them threads that may.
+//! Invariants: offsets are gapless in the order of append; a batch that was acknowledged as flushed is there after a
+//! power loss; damage is marked and reported, never cut silently; an index is only a hint, verified by the batch head
+//! it points to. All calls block: a caller with an event loop gives them threads that may.
 //!
-//! Deliberately absent: Kafka's requests and error codes, tokio, the tier. Policy over several partitions (disk budget, when to flush) is the caller's.
+//! Deliberately absent: Kafka's requests and error codes, tokio, the tier. Policy over several partitions (disk
+//! budget, when to flush) is the caller's.
 //!
 //! Start reading at [`log::Log`] (the one writer) and [`reader::LogReader`] (everybody else); beneath them is the seam
 //! [`files::Files`]. [`dir::DirState`] is what all partitions of one log directory share.

@@ -1,8 +1,9 @@
 //! The one writer of a partition's log.
 //!
-//! [`Log`] owns what only a writer changes (producer state, leader epochs, the active segment) and shares the rest with its [`LogReader`]s, to which it
-//! dereferences. Opening recovers (see `recover`); appending is in [`crate::append`], cutting at either end in [`crate::trim`].
-//! After an error of kind `Offline` the log is to be dropped.
+//! [`Log`] owns what only a writer changes (producer state, leader epochs, the active segment) and shares the rest
+//! with its [`LogReader`]s, to which it dereferences. Opening recovers (see `recover`); appending is in
+//! [`crate::append`], cutting at either end in [`crate::trim`]. After an error of kind `Offline` the log is to be
+//! dropped.
 
 use std::ffi::OsStr;
 use std::ops::Deref;
@@ -139,8 +140,8 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
-    /// Makes the log clean: indexes, snapshot and checkpoints are complete and synced. Returns the recovery point. The log and its readers answer
-    /// `Offline` from then on.
+    /// Makes the log clean: indexes, snapshot and checkpoints are complete and synced. Returns the recovery point.
+    /// The log and its readers answer `Offline` from then on.
     ///
     /// # Errors
     /// When a sync fails.
@@ -159,7 +160,8 @@ impl<F: Files> Log<F> {
         Ok(flushed)
     }
 
-    /// Deletes the log and its directory. Slices that are held stay readable; the log and its readers answer `Offline` from then on.
+    /// Deletes the log and its directory. Slices that are held stay readable; the log and its readers answer
+    /// `Offline` from then on.
     ///
     /// # Errors
     /// When the system fails; what is left is removed when the log directory is opened next.

@@ -1,8 +1,9 @@
 //! [`Files`] in memory, for tests: it forgets at a power loss what was not synced, and fails on demand.
 //!
-//! [`MemFiles::power_loss`] keeps a random prefix of the changes of names that were not synced (a journal is ordered), and of each file's unsynced
-//! content a random choice of 512-byte sectors and of the length, so that writes are lost, torn and reordered. The same seed gives the same loss.
-//! Handles opened before it see nothing of what follows.
+//! [`MemFiles::power_loss`] keeps a random prefix of the changes of names that were not synced (a journal is
+//! ordered), and of each file's unsynced content a random choice of 512-byte sectors and of the length, so that
+//! writes are lost, torn and reordered. The same seed gives the same loss. Handles opened before it see nothing of
+//! what follows.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};

@@ -1,7 +1,8 @@
-//! Reading a log: slices for sendfile, mapped ranges for upload, heads, bounds, and the sync that writers and timers share.
+//! Reading a log: slices for sendfile, mapped ranges for upload, heads, bounds, and the sync that writers and timers
+//! share.
 //!
-//! A [`LogReader`] is a cheap clone that shares state with the one writer; nothing here waits for an append's write. A slice holds its file open: a
-//! segment that is deleted meanwhile is still read to its end.
+//! A [`LogReader`] is a cheap clone that shares state with the one writer; nothing here waits for an append's write.
+//! A slice holds its file open: a segment that is deleted meanwhile is still read to its end.
 
 use std::sync::Arc;
 
@@ -115,7 +116,8 @@ impl<F: Files> LogReader<F> {
     /// Syncs what is not synced (fdatasync) and returns the new flushed end. Callers that come together share one sync.
     ///
     /// # Errors
-    /// A failed sync is final: the log is offline from then on, because the kernel may have dropped what it could not write.
+    /// A failed sync is final: the log is offline from then on, because the kernel may have dropped what it could not
+    /// write.
     pub fn flush(&self) -> Result<Offset, FlushError> {
         self.shared.flush()
     }
@@ -177,8 +179,8 @@ impl<F: Files> LogReader<F> {
         Ok(Bytes::from(bytes))
     }
 
-    /// The whole batches from the one that contains `from` up to `to`, as maps of the files: holding them costs no memory. They must be let go
-    /// before the log is cut back (`truncate_to`); deleting segments meanwhile is fine.
+    /// The whole batches from the one that contains `from` up to `to`, as maps of the files: holding them costs no
+    /// memory. They must be let go before the log is cut back (`truncate_to`); deleting segments meanwhile is fine.
     ///
     /// # Errors
     /// As [`slice`](Self::slice); `Damaged` where anything within is.

@@ -1,11 +1,14 @@
 //! Opening a log: what is trusted, what is checked, what is cut.
 //!
 //! - After a clean shutdown nothing is read but the last few heads of the active segment.
-//! - While the machine has not restarted, the page cache survived: of the active segment what lies behind the last index entry is checked.
-//! - Else every segment that reaches to the recovery point or beyond is scanned, checksums above it, and its indexes are made anew.
+//! - While the machine has not restarted, the page cache survived: of the active segment what lies behind the last
+//!   index entry is checked.
+//! - Else every segment that reaches to the recovery point or beyond is scanned, checksums above it, and its indexes
+//!   are made anew.
 //!
-//! A tail above the recovery point after which no batch follows is torn and is cut. Everything else that does not verify is marked: reads there fail, the rest
-//! serves, and offsets that were once given are not given again. Producer state comes from the newest snapshot and the heads after it.
+//! A tail above the recovery point after which no batch follows is torn and is cut. Everything else that does not
+//! verify is marked: reads there fail, the rest serves, and offsets that were once given are not given again.
+//! Producer state comes from the newest snapshot and the heads after it.
 
 use std::io;
 use std::path::{Path, PathBuf};

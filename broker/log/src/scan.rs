@@ -1,7 +1,8 @@
 //! Checking the bytes of a segment after a crash: which batches are whole, what is damaged, where the torn tail begins.
 //!
-//! Nothing is changed here. What does not verify is skipped to the next batch that does, wherever it begins, and reported as damage. A stretch after which
-//! no batch follows is the tail; whether that is torn or lost is for the caller to decide, who knows the recovery point.
+//! Nothing is changed here. What does not verify is skipped to the next batch that does, wherever it begins, and
+//! reported as damage. A stretch after which no batch follows is the tail; whether that is torn or lost is for the
+//! caller to decide, who knows the recovery point.
 
 use std::io;
 

@@ -1,8 +1,9 @@
 //! One segment: its files, what is known of it, and where in it an offset lies.
 //!
-//! The writer and all readers share a segment. What changes (length, end) is a small copy behind a lock that is never held during
-//! IO on the log file; the indexes have a lock of their own, which an append holds while it writes their few bytes. Files of closed segments are opened on
-//! first use and can be let go. Invariant: below `bytes` lie whole batches and marked damage, nothing else.
+//! The writer and all readers share a segment. What changes (length, end) is a small copy behind a lock that is never
+//! held during IO on the log file; the indexes have a lock of their own, which an append holds while it writes their
+//! few bytes. Files of closed segments are opened on first use and can be let go. Invariant: below `bytes` lie whole
+//! batches and marked damage, nothing else.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +21,8 @@ use crate::index::{IndexFile, NewEntries, OFFSET_ENTRY_BYTES, Progress, TIME_ENT
 use crate::names;
 use crate::walk::{Damage, Placed, Step, Walk};
 
-/// Heads of the newest batches that a segment keeps in memory, so that readers at the end need no IO to find their place.
+/// Heads of the newest batches that a segment keeps in memory, so that readers at the end need no IO to find their
+/// place.
 const RECENT_BATCHES: usize = 32;
 
 /// What changes of a segment.
@@ -294,6 +296,7 @@ impl<F: Files> Segment<F> {
         let mut entries = NewEntries::default();
         let mut state = self.state();
         let mut progress = state.progress.unwrap_or(Progress::new(self.base, self.interval));
+        let last_written = progress.last_written;
         for placed in batches {
             progress.step(&placed.head, placed.position, &mut entries);
             state.first_timestamp = state.first_timestamp.or(Some(placed.head.max_timestamp));
@@ -303,6 +306,7 @@ impl<F: Files> Segment<F> {
         // An index is only a hint: that it could not be written is no reason to refuse data that is.
         if let Err(error) = self.append_entries(&mut indexes, &entries) {
             tracing::warn!(dir = %self.dir.display(), %error, "could not write the index");
+            progress.last_written = last_written;
         }
         state.progress = Some(progress);
         state.last_append = now;

@@ -1,7 +1,7 @@
 //! What the writer of a log and its readers share.
 //!
-//! The list of segments and the ends, each behind a lock that is held for a moment only. Invariant: a segment's state is changed before the
-//! ends tell of it, so that whoever reads the ends first finds everything below them.
+//! The list of segments and the ends, each behind a lock that is held for a moment only. Invariant: a segment's state
+//! is changed before the ends tell of it, so that whoever reads the ends first finds everything below them.
 
 use std::path::PathBuf;
 use std::sync::Arc;

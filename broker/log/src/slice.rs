@@ -1,7 +1,7 @@
 //! Finding the stretch of a segment that answers a fetch.
 //!
-//! A slice begins with the batch that contains the offset and ends on a batch border: before damage, at the bound of what may be seen, or where the
-//! bytes end that were asked for. Heads are read, records are not.
+//! A slice begins with the batch that contains the offset and ends on a batch border: before damage, at the bound of
+//! what may be seen, or where the bytes end that were asked for. Heads are read, records are not.
 
 use std::sync::Arc;
 
@@ -14,8 +14,9 @@ use crate::segment::Segment;
 use crate::walk::Placed;
 
 impl<F: Files> LogReader<F> {
-    /// The bytes that answer a fetch at `from`: whole batches below `up_to` (the high watermark, or the last stable offset), of one segment, at most
-    /// `bytes_max` bytes unless `first` says that one batch is to come anyway. `None` where there is nothing (yet).
+    /// The bytes that answer a fetch at `from`: whole batches below `up_to` (the high watermark, or the last stable
+    /// offset), of one segment, at most `bytes_max` bytes unless `first` says that one batch is to come anyway.
+    /// `None` where there is nothing (yet).
     ///
     /// # Errors
     /// `BelowStart` or `BeyondEnd` for an offset that is not here, `Damaged` where its batch is damaged.

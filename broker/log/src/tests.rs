@@ -233,6 +233,19 @@ fn read_all_below(log: &LogReader<MemFiles>, to: Offset) -> Vec<(i64, Bytes)> {
     if to > Offset::ZERO { read_all(log, Offset::ZERO, to, 5_000) } else { Vec::new() }
 }
 
+#[test]
+fn a_kill_after_any_append_loses_nothing() {
+    let (files, mut model, mut random) = (memory(), Model::default(), Random(1));
+    for n in 0..120 {
+        let (mut log, report) = open(&files, &OpenHints { same_boot: true, ..hints(0) });
+        assert_eq!((report.torn_bytes, report.damaged.len()), (0, 0));
+        model.check(&log, &mut random);
+        let one = batch(Codec::ALL[n % 5], n as i64, 1 + n % 3, 20 + n);
+        append(&mut log, &one);
+        model.push(&one, 1 + n as i64 % 3);
+    }
+}
+
 fn filled(files: &MemFiles, count: usize) -> Log<MemFiles> {
     let (mut log, _) = open(files, &hints(0));
     for n in 0..count {
@@ -273,7 +286,8 @@ fn damage_is_marked_and_the_rest_serves() {
             files.damage(&file(0, "log"), |data| data[2 * size + at] ^= 0x40);
             let (mut log, report) = open(&files, &hints(recovery_point));
             assert_eq!(log.end(), Offset(8), "nothing is cut that batches follow");
-            // Below the recovery point only heads are looked at: a flip in a body is for the reader's checksum and the scrub.
+            // Below the recovery point only heads are looked at: a flip in a body is for the reader's checksum and
+            // the scrub.
             if recovery_point == 8 && at > 16 {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Offsets by time (ListOffsets): the first record at or after a time, and the record with the largest timestamp.
 //!
-//! Exact to the record: time index and batch heads find the one batch, which is then decoded. Covers the local log; what is
-//! in the tier has an index of its own.
+//! Exact to the record: time index and batch heads find the one batch, which is then decoded. Covers the local log;
+//! what is in the tier has an index of its own.
 
 use broker_model::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use broker_model::{LeaderEpoch, Offset, Timestamp};
@@ -25,7 +25,8 @@ pub struct TimeHit {
 }
 
 impl<F: Files> LogReader<F> {
-    /// The first local record whose timestamp is not before `at`, and whose offset is not before the log start. The caller compares it with the high watermark.
+    /// The first local record whose timestamp is not before `at`, and whose offset is not before the log start. The
+    /// caller compares it with the high watermark.
     ///
     /// # Errors
     /// `Damaged` where damage makes the answer unsure.

@@ -1,7 +1,8 @@
 //! Cutting a log at either end: retention, the log start, truncation, beginning anew where the archive ends.
 //!
-//! Segments go as a whole: first out of the list, so that no reader finds them, then renamed, then removed. Slices that are held stay readable.
-//! What is cut from the end is removed from the newest backwards, so that a crash leaves a log that is only shorter.
+//! Segments go as a whole: first out of the list, so that no reader finds them, then renamed, then removed. Slices
+//! that are held stay readable. What is cut from the end is removed from the newest backwards, so that a crash leaves
+//! a log that is only shorter.
 
 use std::sync::Arc;
 
@@ -15,9 +16,10 @@ use crate::names;
 use crate::segment::Segment;
 
 impl<F: Files> Log<F> {
-    /// Where the local log should begin by retention: [`delete_segments_below`](Self::delete_segments_below) that. Closed segments only, oldest first, and
-    /// none that ends beyond `not_beyond` (the high watermark, or what the archive covers). A segment's age counts from the
-    /// smaller of its largest timestamp and its last append, so that a timestamp in the future holds nothing.
+    /// Where the local log should begin by retention: [`delete_segments_below`](Self::delete_segments_below) that.
+    /// Closed segments only, oldest first, and none that ends beyond `not_beyond` (the high watermark, or what the
+    /// archive covers). A segment's age counts from the smaller of its largest timestamp and its last append, so that
+    /// a timestamp in the future holds nothing.
     ///
     /// # Errors
     /// When a segment's timestamps cannot be read.
@@ -83,7 +85,8 @@ impl<F: Files> Log<F> {
         Ok(bytes)
     }
 
-    /// The partition begins at `to`: what is below is gone for good, also in the archive. Segments that lie below wholly are deleted.
+    /// The partition begins at `to`: what is below is gone for good, also in the archive. Segments that lie below
+    /// wholly are deleted.
     ///
     /// # Errors
     /// `Invalid` beyond the end; else when the system fails.
@@ -136,7 +139,8 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
-    /// Drops the whole log and begins an empty one at `offset`: the archive wins, and gives the epochs and producers with which to go on.
+    /// Drops the whole log and begins an empty one at `offset`: the archive wins, and gives the epochs and producers
+    /// with which to go on.
     ///
     /// # Errors
     /// `Invalid` where the snapshot is none; else when the system fails.

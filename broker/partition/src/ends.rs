@@ -1,7 +1,8 @@
 //! The ends of a log: its start, its end, the flushed end, the high watermark.
 //!
-//! Invariant: `log_start <= high_watermark <= end` and `flushed_end <= end`. With [`Durability::Disk`] (`flush.messages=1`) the
-//! high watermark never passes the flushed end; it never falls, except by truncation. With one replica it is the end itself.
+//! Invariant: `log_start <= high_watermark <= end` and `flushed_end <= end`. With [`Durability::Disk`]
+//! (`flush.messages=1`) the high watermark never passes the flushed end; it never falls, except by truncation. With
+//! one replica it is the end itself.
 
 use broker_model::Offset;
 

@@ -13,7 +13,8 @@ pub struct EpochStart {
     pub start: Offset,
 }
 
-/// The answer to OffsetForLeaderEpoch: the largest known epoch that is not larger than the one asked for, and where it ends.
+/// The answer to OffsetForLeaderEpoch: the largest known epoch that is not larger than the one asked for, and where
+/// it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochEnd {
     /// The epoch found.
@@ -51,8 +52,8 @@ impl LeaderEpochs {
         self.entries.last().map(|entry| entry.epoch)
     }
 
-    /// From `start` on `epoch` writes. True where that changed anything: an epoch that is not newer changes nothing, and
-    /// entries that begin at or after `start` wrote nothing and go.
+    /// From `start` on `epoch` writes. True where that changed anything: an epoch that is not newer changes nothing,
+    /// and entries that begin at or after `start` wrote nothing and go.
     pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
         if epoch.0 < 0 || self.latest().is_some_and(|latest| latest >= epoch) {
             return false;
@@ -69,7 +70,8 @@ impl LeaderEpochs {
         self.entries.get(after.checked_sub(1)?).map(|entry| entry.epoch)
     }
 
-    /// The end of `epoch`, where the log ends at `log_end`. `None` for an epoch that is larger than all, and without any.
+    /// The end of `epoch`, where the log ends at `log_end`. `None` for an epoch that is larger than all, and without
+    /// any.
     #[must_use]
     pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<EpochEnd> {
         let latest = self.latest()?;

@@ -1,7 +1,8 @@
 //! What a partition knows beside its bytes: producers' sequences, leader epochs, and where its log ends.
 //!
-//! Plain methods on heads of batches: no IO, no clock, nothing that waits. Invariants: durable state changes only in `apply`
-//! and its like, and recovery replays the same methods; a decision changes nothing; what is kept per partition is bounded.
+//! Plain methods on heads of batches: no IO, no clock, nothing that waits. Invariants: durable state changes only in
+//! `apply` and its like, and recovery replays the same methods; a decision changes nothing; what is kept per
+//! partition is bounded.
 //!
 //! Deliberately absent: replicas and the ISR (they come with the cluster), files, Kafka's requests and error codes.
 //!

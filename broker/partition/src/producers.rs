@@ -1,11 +1,13 @@
 //! Idempotence (KIP-98, KIP-360): what a partition remembers of its producers.
 //!
-//! Per producer id the last five batches are kept: a retry of one of them is answered with its first offset and timestamp, and is not
-//! stored again. Invariants: `decide` changes nothing; `apply` is told only of batches that were stored, and recovery tells
-//! it of the same ones; at most `PRODUCERS_PER_PARTITION_MAX` producers are known, of which the longest silent go first.
+//! Per producer id the last five batches are kept: a retry of one of them is answered with its first offset and
+//! timestamp, and is not stored again. Invariants: `decide` changes nothing; `apply` is told only of batches that
+//! were stored, and recovery tells it of the same ones; at most `PRODUCERS_PER_PARTITION_MAX` producers are known, of
+//! which the longest silent go first.
 //!
-//! An unknown producer id may begin at any sequence number, because its state may have expired. Silence is measured by the time of the
-//! append, not by the records' timestamps as Kafka does: a producer of old data keeps its protection.
+//! An unknown producer id may begin at any sequence number, because its state may have expired. Silence is measured
+//! by the time of the append, not by the records' timestamps as Kafka does: a producer of old data keeps its
+//! protection.
 
 use std::collections::BTreeMap;
 
@@ -134,6 +136,7 @@ impl ProducerState {
     pub(crate) fn begin_epoch(&mut self, epoch: ProducerEpoch) {
         if epoch > self.epoch {
             self.epoch = epoch;
+            self.batches = [StoredBatch::default(); PRODUCER_BATCHES_MAX];
             self.batch_count = 0;
         }
     }

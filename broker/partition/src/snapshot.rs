@@ -1,7 +1,8 @@
 //! The `.snapshot` file of Kafka: producer state as bytes, version 1, with a CRC-32C over the entries.
 //!
-//! Kafka writes one entry per producer, its last batch. We write the last five, oldest first, as entries of the same producer: Kafka's
-//! reader keeps the last one, ours keeps all, so that a retry of any of them is still recognised after a clean restart.
+//! Kafka writes one entry per producer, its last batch. We write the last five, oldest first, as entries of the same
+//! producer: Kafka's reader keeps the last one, ours keeps all, so that a retry of any of them is still recognised
+//! after a clean restart.
 
 use broker_model::limits::{PRODUCER_BATCHES_MAX, PRODUCERS_PER_PARTITION_MAX};
 use broker_model::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};

@@ -56,6 +56,8 @@ fn epochs_fence_and_begin_at_zero() {
     assert_eq!(states.decide(&batch(1, 4, 0, 1), now), Decision::Append);
     states.apply(&batch(1, 4, 0, 1), Offset(5), now);
     assert_eq!(rejected(states.decide(&batch(1, 3, 5, 1), now)), "epoch");
+    let read = ProducerStates::from_snapshot(&states.to_snapshot(), now, DAY_MS).unwrap();
+    assert_eq!(read, states, "nothing of the older epoch is left");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Building batches: coordinators, tests, the HTTP gateway.
 //!
-//! Records are written in the order of `push`, with consecutive offsets, and compressed as one block at `finish`. The caller bounds a batch by
-//! [`BatchBuilder::record_bytes`]; what it pushes is its own data, so a batch beyond `i32` is a bug and panics.
+//! Records are written in the order of `push`, with consecutive offsets, and compressed as one block at `finish`. The
+//! caller bounds a batch by [`BatchBuilder::record_bytes`]; what it pushes is its own data, so a batch beyond `i32`
+//! is a bug and panics.
 
 use broker_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use bytes::Bytes;

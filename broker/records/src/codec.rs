@@ -1,8 +1,9 @@
 //! The compression codecs of a batch: gzip, snappy, lz4 frames, zstd.
 //!
-//! Compression takes and gives whole blocks, because a batch is compressed as one. Decompression never gives more than it is
-//! allowed to, and asks for memory as the data comes, not as a header announces it. Snappy is read raw and in the framing of the xerial library, which the
-//! Java client writes; we write that framing, as every client reads it.
+//! Compression takes and gives whole blocks, because a batch is compressed as one. Decompression never gives more
+//! than it is allowed to, and asks for memory as the data comes, not as a header announces it. Snappy is read raw and
+//! in the framing of the xerial library, which the Java client writes; we write that framing, as every client reads
+//! it.
 
 use std::io::{Read, Write};
 

@@ -1,7 +1,7 @@
 //! Control batches: the markers that end a transaction (KIP-98).
 //!
-//! A marker is a batch of one record whose key says commit or abort and whose value has the coordinator's epoch. Other control
-//! records (leader change, snapshot head and foot, quorum records) are recognised as such and not read.
+//! A marker is a batch of one record whose key says commit or abort and whose value has the coordinator's epoch.
+//! Other control records (leader change, snapshot head and foot, quorum records) are recognised as such and not read.
 
 use broker_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use bytes::Bytes;

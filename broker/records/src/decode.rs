@@ -1,7 +1,8 @@
 //! Reading a stored batch: checksum, bounded decompression, records.
 //!
-//! [`decode`] borrows uncompressed batches and owns what it had to decompress; the bound is the caller's, so that a small batch
-//! cannot become a large allocation. [`verify`] checks a batch without decompressing it (recovery, scrub).
+//! [`decode`] borrows uncompressed batches and owns what it had to decompress; the bound is the caller's, so that a
+//! small batch cannot become a large allocation. [`verify`] checks a batch without decompressing it (recovery,
+//! scrub).
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! What can be wrong with a batch, and what that means for the caller.
 //!
 //! One enum serves parsing, validating and decoding, because each of the later ones begins with the earlier. The
-//! [`kind`](BatchError::kind) is what callers branch on; the variants carry what a message needs. Which Kafka error code a
-//! kind becomes is decided in the server.
+//! [`kind`](BatchError::kind) is what callers branch on; the variants carry what a message needs. Which Kafka error
+//! code a kind becomes is decided in the server.
 
 use thiserror::Error;
 

@@ -1,8 +1,9 @@
 //! The 61 bytes before the records of a batch (KIP-98), and the walk over a run of batches.
 //!
-//! A [`BatchHead`] is plain data: every field of the wire, in its order, big endian. `parse` checks only what is needed to
-//! know where the batch ends (magic and length); [`crate::validate()`] and [`crate::verify`] check the rest. Base offset, batch length
-//! and leader epoch lie before the checksum, so a broker may set offset and epoch without touching it.
+//! A [`BatchHead`] is plain data: every field of the wire, in its order, big endian. `parse` checks only what is
+//! needed to know where the batch ends (magic and length); [`crate::validate()`] and [`crate::verify`] check the
+//! rest. Base offset, batch length and leader epoch lie before the checksum, so a broker may set offset and epoch
+//! without touching it.
 
 use broker_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
@@ -56,8 +57,8 @@ pub struct BatchHead {
 }
 
 impl BatchHead {
-    /// Reads the head at the start of these bytes. Checks magic and length, not the checksum and not that the whole batch is
-    /// there.
+    /// Reads the head at the start of these bytes. Checks magic and length, not the checksum and not that the whole
+    /// batch is there.
     ///
     /// # Errors
     /// `Truncated` with fewer bytes than a head, `Magic` for another format, `Length` where no batch can be that short.
@@ -209,8 +210,8 @@ impl BatchHead {
     }
 }
 
-/// Walks whole batches, in order. An error ends the walk: a cut tail is `Truncated`, so that a caller can tell it from damage.
-/// The checksum is not looked at.
+/// Walks whole batches, in order. An error ends the walk: a cut tail is `Truncated`, so that a caller can tell it
+/// from damage. The checksum is not looked at.
 #[must_use]
 pub fn batches(bytes: &[u8]) -> Batches<'_> {
     Batches { rest: bytes }

@@ -1,13 +1,14 @@
 //! Record batch v2 (KIP-98): view without copy, validation, building, compression codecs, CRC-32C.
 //!
-//! Invariants: nothing here allocates for a batch that is only looked at or validated uncompressed; every length and count of
-//! the input is checked before it is used, so that no input panics; what is decompressed is bounded by the caller. A batch of
-//! another magic is refused with an error kind of its own: Strata stores version 2 only.
+//! Invariants: nothing here allocates for a batch that is only looked at or validated uncompressed; every length and
+//! count of the input is checked before it is used, so that no input panics; what is decompressed is bounded by the
+//! caller. A batch of another magic is refused with an error kind of its own: Strata stores version 2 only.
 //!
-//! Deliberately absent: files, sockets, clocks, the meaning of offsets. Bytes of a batch that is stored are never rewritten
-//! here, only its 61-byte head is made anew by those who assign offsets.
+//! Deliberately absent: files, sockets, clocks, the meaning of offsets. Bytes of a batch that is stored are never
+//! rewritten here, only its 61-byte head is made anew by those who assign offsets.
 //!
-//! Start reading at [`head::BatchHead`], then [`validate()`] for what a producer sends and [`decode()`] for what a reader takes.
+//! Start reading at [`head::BatchHead`], then [`validate()`] for what a producer sends and [`decode()`] for what a
+//! reader takes.
 
 pub mod build;
 pub mod codec;

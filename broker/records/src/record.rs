@@ -1,7 +1,7 @@
 //! Records inside a batch, looked at without copying.
 //!
-//! A [`Record`] borrows from the decompressed records. Headers are kept as Kafka allows them: repeated keys stay repeated and a
-//! key need not be UTF-8; whoever wants text converts. Offsets and timestamps are absolute.
+//! A [`Record`] borrows from the decompressed records. Headers are kept as Kafka allows them: repeated keys stay
+//! repeated and a key need not be UTF-8; whoever wants text converts. Offsets and timestamps are absolute.
 
 use broker_model::{Offset, Timestamp};
 

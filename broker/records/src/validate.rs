@@ -1,11 +1,11 @@
 //! What a producer's batch must be before it is stored (Kafka's `LogValidator`, without rewriting).
 //!
-//! Checked: length, magic, CRC, counts, the fields that only brokers set, timestamps within bounds. Uncompressed records are
-//! walked without copying: lengths, consecutive offset deltas, timestamps, keys, headers. Compressed ones are judged by their
-//! head, and decompressed only where the rules refuse null keys. Nothing is allocated otherwise.
+//! Checked: length, magic, CRC, counts, the fields that only brokers set, timestamps within bounds. Uncompressed
+//! records are walked without copying: lengths, consecutive offset deltas, timestamps, keys, headers. Compressed ones
+//! are judged by their head, and decompressed only where the rules refuse null keys. Nothing is allocated otherwise.
 //!
-//! A head whose maximum timestamp is not that of its records (some old clients) is not refused: the head that is returned, and that is to be stored,
-//! has the right one and a new checksum, as Kafka corrects it.
+//! A head whose maximum timestamp is not that of its records (some old clients) is not refused: the head that is
+//! returned, and that is to be stored, has the right one and a new checksum, as Kafka corrects it.
 
 use std::ops::RangeInclusive;
 
