@@ -4,7 +4,7 @@
 //! out. Its durable state *is* the [`ClusterImage`] that the rest of the program reads, so publishing it is cloning it.
 //!
 //! Invariants ([`machine::MetadataMachine`] checks them): a topic has one name and the partitions 0 to n-1; the first
-//! record of the log is the finalized feature level, and no other record is read without one; a deleted topic leaves a
+//! record of the log is the finalized feature level, and a log of a level that this program does not know is not read; a deleted topic leaves a
 //! purge record until its archive is gone; producer ids are handed out once.
 //!
 //! Not here: which configs are legal (the registry in `broker-model`, asked by the caller), files, the tier, the wire.
@@ -22,3 +22,6 @@ pub use request::{
     AlterConfigs, BeginIncarnation, CreateMode, CreateTopics, CreatedTopic, DeletedTopic, Existing, Incarnation,
     NewTopic, Output, ProducerIdBlock, Request, TopicError, TopicRef,
 };
+
+#[cfg(test)]
+mod tests;

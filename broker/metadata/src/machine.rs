@@ -34,7 +34,7 @@ const _: () = assert!(CONFIG_VALUE_BYTES_MAX <= u16::MAX as usize);
 pub const META_1: Violation =
     Violation { id: "META-1", what: "a topic has a name of its own and the partitions 0 to n-1" };
 /// META-2.
-pub const META_2: Violation = Violation { id: "META-2", what: "no record is without a finalized feature level" };
+pub const META_2: Violation = Violation { id: "META-2", what: "nothing is without a finalized feature level" };
 /// META-3.
 pub const META_3: Violation = Violation { id: "META-3", what: "a topic that is purged does not stand" };
 
@@ -116,9 +116,6 @@ impl Machine for MetadataMachine {
 
 fn put(hard: &mut ClusterImage, key: Key, value: &[u8]) -> Result<(), RecordError> {
     let mut reader = key.open(value)?;
-    if hard.feature_level.is_none() && key != Key::FeatureLevel {
-        return Err(reader.error("a record stands before the finalized feature level"));
-    }
     match key {
         Key::FeatureLevel => {
             let level = reader.i16()?;

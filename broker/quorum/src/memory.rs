@@ -32,6 +32,8 @@ pub struct MemoryLog {
     is_delayed: bool,
     refuse_next: Option<Refusal>,
     lose_next: Option<Written>,
+    /// A batch became indeterminate: until the next `lead` nothing is taken and nothing told.
+    is_lost: bool,
 }
 
 /// Whether a batch of which nobody can tell is in the log.
@@ -70,6 +72,7 @@ impl MemoryLog {
                 self.append(&batch);
             }
             self.queue.clear();
+            self.is_lost = true;
             Event::Lost(LostReason::Indeterminate)
         } else {
             Event::Committed(ticket, self.append(&batch))
@@ -173,6 +176,7 @@ impl Propose for MemoryLog {
             return Err(LogError::Deposed(epoch));
         }
         self.crash();
+        self.is_lost = false;
         self.epoch = epoch;
         let mut from = Offset::ZERO;
         if let Some((end, bytes)) = &self.snapshot {
@@ -189,6 +193,9 @@ impl Propose for MemoryLog {
         let Proposal { expected_end, epoch, batch, .. } = proposal;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
+        if self.is_lost {
+            return ticket;
+        }
         self.queue.push_back(Queued { ticket, expected_end, epoch, batch: batch.to_vec() });
         while !self.is_delayed && self.judge() {}
         ticket
@@ -203,8 +210,10 @@ impl Propose for MemoryLog {
             return Err(LogError::Deposed(epoch));
         }
         assert!(start <= self.end, "only what is committed can be the start");
+        // As a log of segments does: some of what lies below the start is still there, and is replayed.
+        let kept_from = Offset(self.start.0.midpoint(start.0));
+        self.items.retain(|(at, _)| *at >= kept_from);
         self.start = self.start.max(start);
-        self.items.retain(|(at, _)| *at >= start);
         // What stands at the start says all; an older state beneath it would bring back what was deleted since.
         self.snapshot.take_if(|(end, _)| *end < start);
         Ok(())
