@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from strata_lab import apache, broker as brokers, stores, traffic
+from strata_lab import apache, stores, traffic
+from strata_lab import broker as brokers
 from strata_lab.broker import Broker, Strata
 from strata_lab.stores import LocalStack, Minio
 

@@ -16,7 +16,11 @@ SECONDS = traffic.CLIENT_SECONDS
 
 def rows(count: int, start: int = 0) -> list[dict]:
     return [
-        {"key": b"key-%d" % (n % 50), "value": b"value-%d " % n + b"x" * (n % 300), "headers": [("n", b"%d" % n), ("n", None)]}
+        {
+            "key": b"key-%d" % (n % 50),
+            "value": b"value-%d " % n + b"x" * (n % 300),
+            "headers": [("n", b"%d" % n), ("n", None)],
+        }
         for n in range(start, start + count)
     ]
 

@@ -15,7 +15,12 @@ COLUMNS = {"_partition", "_offset", "_timestamp", "key", "value", "headers"}
 
 def rows(count: int) -> list[dict]:
     return [
-        {"key": b"%d" % (n % 5) if n % 7 else None, "value": b"%d" % n + b"." * 200, "partition": n % 2, "timestamp": 10**12 + n}
+        {
+            "key": b"%d" % (n % 5) if n % 7 else None,
+            "value": b"%d" % n + b"." * 200,
+            "partition": n % 2,
+            "timestamp": 10**12 + n,
+        }
         for n in range(count)
     ]
 
@@ -89,7 +94,7 @@ def test_time_and_offset_statistics_prune_row_groups(strata) -> None:
 
 def test_credentials_are_needed_for_nothing_on_a_local_bucket(strata) -> None:
     broker = strata(tiering.EAGER)
-    broker.credentials = {key: "" for key in stores.CREDENTIALS}
+    broker.credentials = dict.fromkeys(stores.CREDENTIALS, "")
     fill(broker, "local", {}, count=200)
     assert broker.stop() == 0
     tiering.verify(broker)

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from strata_lab import frames, ports, replay, tiering, traffic, waiting
 from strata_lab.broker import Strata
 from strata_lab.proxy import Proxy
-from strata_lab.stores import LocalStack, Minio, Store
+from strata_lab.stores import LocalStack, Store
 
 pytestmark = pytest.mark.strata
 PARTITIONS = 3
@@ -21,7 +21,12 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 def rows(count: int) -> list[dict]:
     return [
-        {"key": b"%d" % (n % 11), "value": b"%d " % n + b"payload " * 60, "partition": n % PARTITIONS, "timestamp": 10**12 + n}
+        {
+            "key": b"%d" % (n % 11),
+            "value": b"%d " % n + b"payload " * 60,
+            "partition": n % PARTITIONS,
+            "timestamp": 10**12 + n,
+        }
         for n in range(count)
     ]
 
@@ -124,7 +129,9 @@ def test_a_store_that_is_cut_off_in_a_cold_read_shows_no_gap_and_the_read_goes_o
         same(seen, sent)
 
 
-def test_hot_service_goes_on_while_the_store_is_away_and_shipping_catches_up(strata, localstack: LocalStack, name: str) -> None:
+def test_hot_service_goes_on_while_the_store_is_away_and_shipping_catches_up(
+    strata, localstack: LocalStack, name: str
+) -> None:
     with Proxy(localstack.port) as network:
         broker = strata(tiering.EAGER | localstack.settings("strata", name, endpoint=network.endpoint))
         broker.expected_complaints.append(r"WARN.*(store|tier|upload|unreachable)")
@@ -148,7 +155,9 @@ def tiering_offsets(broker: Strata, topic: str) -> list[int]:
 
 
 def test_an_unreachable_store_does_not_keep_it_from_starting(strata) -> None:
-    broker = strata({"strata.tier.url": "s3://strata/nowhere", "strata.tier.s3.endpoint": f"http://127.0.0.1:{ports.free()}"})
+    broker = strata(
+        {"strata.tier.url": "s3://strata/nowhere", "strata.tier.s3.endpoint": f"http://127.0.0.1:{ports.free()}"}
+    )
     broker.expected_complaints.append(r"(WARN|ERROR).*(store|tier|unreachable|bucket)")
     broker.start()
     traffic.produce(broker.bootstrap, "hot", [{"value": b"%d" % n} for n in range(100)])

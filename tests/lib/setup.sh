@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by tests/run, tests/tour, localstack/start, benchmarks/bars and .ci/run: says where things are and installs
 # by name what they need. All that is installed or built lies in one cache directory, keyed by a hash of what was
 # asked for, so that a second run installs nothing and needs no network.

@@ -27,7 +27,7 @@ from .stores import LocalStack
 
 TOPIC, PARTITIONS = "flights", 6
 SEGMENT_BYTES = 1 << 20
-LOCAL_BYTES = 2 << 20  # per partition, beside the segment that is being written
+LOCAL_BYTES = 1 << 20  # per partition, beside the segment that is being written
 LOCAL_LIMIT = PARTITIONS * (LOCAL_BYTES + 2 * SEGMENT_BYTES)
 CRASH_POINTS = ("after-put-before-swap", "after-swap-before-local-delete")
 MARK = "\033[32m✓\033[0m" if sys.stdout.isatty() else "✓"
@@ -79,7 +79,8 @@ class Tour:
         sizes = Counter(message.partition() for message in delivered)
         self.ends = {partition: sizes[partition] for partition in range(PARTITIONS)}
         show(f"{len(delivered):,} records acknowledged in {took:.1f} s")
-        show(f"records per partition: {', '.join(f'{sizes[n]:,}' for n in range(PARTITIONS))} (16 carriers do not fill 6 evenly)")
+        told = ", ".join(f"{sizes[number]:,}" for number in range(PARTITIONS))
+        show(f"records per partition: {told} (16 carriers do not fill 6 evenly)")
 
     def go_cold(self) -> None:
         """Let the archive take over: the disk keeps little, the bucket keeps the rest."""
@@ -123,7 +124,8 @@ class Tour:
         for thread in threads:
             thread.start()
         try:
-            waiting.until(lambda: failures or sum(map(len, seen.values())) >= flights.COUNT, "the group to read it all", 120, 0.1)
+            complete = lambda: failures or sum(map(len, seen.values())) >= flights.COUNT  # noqa: E731
+            waiting.until(complete, "the group to read it all", 120, pause=0.1)
         finally:
             done.set()
             for thread in threads:
@@ -161,7 +163,8 @@ class Tour:
         with duckdb.connect() as base:
             question = "select decode(key), count(*) from read_parquet($1) group by 1 order by 2 desc"
             counts = dict(base.execute(question, [files]).fetchall())
-            unique = base.execute("select count(distinct (_partition, _offset)) from read_parquet($1)", [files]).fetchone()[0]
+            question = "select count(distinct (_partition, _offset)) from read_parquet($1)"
+            (unique,) = base.execute(question, [files]).fetchone()
         found = {carrier: counts.get(carrier) for carrier in flights.TOP_CARRIERS}
         assert found == flights.TOP_CARRIERS, f"DuckDB counts {found}"
         assert sum(counts.values()) == unique == flights.COUNT, f"{sum(counts.values())} rows, {unique} of them unique"
@@ -173,7 +176,8 @@ class Tour:
         """Kill it with -9 under load, at random moments and at the two worst."""
         rng = random.Random(self.seed)
         topic = traffic.create_topic(self.broker.bootstrap, "departures-live", 3, tiering.COLD_TOPIC)
-        load = traffic.Load(self.broker.bootstrap, topic, rate=5_000, settings={"compression.type": "lz4"}, padding=400).start()
+        load = traffic.Load(self.broker.bootstrap, topic, rate=5_000, settings={"compression.type": "lz4"}, padding=400)
+        load.start()
         moments = ["a random moment", CRASH_POINTS[0], "a random moment", CRASH_POINTS[1], "a random moment"]
         for moment in moments:
             if moment in CRASH_POINTS:
