@@ -307,11 +307,11 @@ impl Files for MemFiles {
             }
             Node::Dir => {
                 let mut world = self.world.lock();
-                let (done, kept) = std::mem::take(&mut world.pending)
-                    .into_iter()
-                    .partition(|change| change.dir() == Some(&handle.path));
+                let pending = std::mem::take(&mut world.pending);
+                let here = |change: &NameChange| change.dir() == Some(handle.path.as_path());
+                let (done, kept): (Vec<_>, Vec<_>) = pending.into_iter().partition(here);
                 world.pending = kept;
-                for change in Vec::<NameChange>::from(done) {
+                for change in done {
                     change.apply(&mut world.durable);
                 }
             }
