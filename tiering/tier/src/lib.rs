@@ -19,6 +19,8 @@ mod cache;
 pub mod invariants;
 mod local_log;
 mod reader;
+#[cfg(test)]
+mod testing;
 mod uploader;
 pub mod verify;
 

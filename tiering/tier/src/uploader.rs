@@ -268,3 +268,6 @@ fn until_due(shared: &Shared, handle: &ArchiveHandle) -> Duration {
     // Late data that cannot be cut yet must not become a busy loop.
     left.map_or(idle, |left| Duration::from_millis(left.max(100)).min(idle))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use object_store::PutPayload;
-use tiering_manifest::{Entry, Group, GroupRef, NewObject, ObjectKind, ObjectName, Registered, StoredGroup, crc32c};
-use tiering_plan::{Cut, Facts};
+use tiering_manifest::{
+    Entry, Group, GroupRef, NewObject, ObjectKind, ObjectName, Registered, Root, StoredGroup, crc32c,
+};
+use tiering_plan::{Cut, Facts, Rules};
 use tiering_store::{Class, Put, StoreError};
 
 use super::{PartitionArchive, Point, ShipError};
@@ -52,12 +54,12 @@ impl<L: LocalLog> PartitionArchive<L> {
         }
         if !objects.is_empty() {
             self.config.hooks.reach(Point::AfterPut);
-            self.commit_objects(objects, cuts.len()).await?;
+            self.commit_objects(objects).await?;
         }
         failure.map_or(Ok(true), Err)
     }
 
-    async fn put_one(&self, root: &tiering_manifest::Root, cut: &Cut, id: &Registered) -> Result<NewObject, ShipError> {
+    async fn put_one(&self, root: &Root, cut: &Cut, id: &Registered) -> Result<NewObject, ShipError> {
         let body = body::build(self.log.as_ref(), root, cut, id)?;
         self.signable(id)?;
         let key = self.config.prefix.object(&id.name());
@@ -78,7 +80,7 @@ impl<L: LocalLog> PartitionArchive<L> {
         Err(crate::LocalLogError(format!("id {} was registered too long ago to be used", id.id)).into())
     }
 
-    async fn commit_objects(&mut self, objects: Vec<NewObject>, cuts: usize) -> Result<(), ShipError> {
+    async fn commit_objects(&mut self, objects: Vec<NewObject>) -> Result<(), ShipError> {
         let root = self.root()?;
         let (count, bytes) = (objects.len(), objects.iter().map(|object| object.entry.length).sum());
         let ids: Vec<_> = objects.iter().map(|object| object.id).collect();
@@ -99,7 +101,7 @@ impl<L: LocalLog> PartitionArchive<L> {
                 abandoned: &self.abandoned,
                 in_flight: &self.in_flight,
             };
-            tiering_plan::ids_wanted(draft.root(), &facts, &rules, cuts, now)
+            tiering_plan::ids_wanted(draft.root(), &facts, &rules, self.objects_waiting(draft.root(), &rules), now)
         };
         let deadline = now.plus_ms(self.handle.rules().id_life_ms);
         let draft = draft.register(ObjectKind::Data, data, deadline)?.register(ObjectKind::Group, groups, deadline)?;
@@ -110,6 +112,13 @@ impl<L: LocalLog> PartitionArchive<L> {
         result?;
         self.handle.shipped(count, bytes);
         Ok(())
+    }
+
+    /// About how many objects still wait when the tier ends where this root says.
+    fn objects_waiting(&self, root: &Root, rules: &Rules) -> usize {
+        let waiting = self.backlog.pieces.iter().filter(|piece| piece.end > root.end);
+        let bytes: u64 = waiting.map(|piece| piece.bytes).sum();
+        usize::try_from(bytes.div_ceil(rules.object_bytes.max(1))).unwrap_or(usize::MAX)
     }
 
     /// Swaps in more ids.
