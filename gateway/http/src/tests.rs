@@ -7,4 +7,5 @@ mod client;
 mod failures;
 mod pages;
 mod replays;
+mod shipped;
 mod world;

@@ -1,13 +1,67 @@
-//! A bucket without a broker.
+//! The cold source of the real tier, and a bucket without a broker.
 //!
-//! [`ColdOnly`] is a hot source with nothing hot in it: the high watermark of each partition is the end of its archive.
+//! [`TierReader`] is the cold source: straight from the bucket through the block cache. [`ColdOnly`] is a hot source with
+//! nothing hot in it: the high watermark of each partition is the end of its archive.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use broker_model::{Offset, TopicPartition};
+use broker_model::{Offset, Timestamp, TopicPartition};
+use broker_records::BatchHead;
+use tiering_tier::{ColdError, ColdErrorKind, TierReader};
 
-use crate::source::{Bounds, ColdSource, HotSource, Slice, SourceError, TopicInfo};
+use crate::replay::Sources;
+use crate::source::{Aborted, Bounds, ColdBounds, ColdSource, HotSource, Slice, SourceError, TimeWindow, TopicInfo};
+
+#[async_trait]
+impl ColdSource for TierReader {
+    async fn cold_bounds(&self, partition: TopicPartition) -> Result<Option<ColdBounds>, SourceError> {
+        match self.bounds(&partition).await {
+            Ok(bounds) => Ok(Some(ColdBounds { start: bounds.log_start, end: bounds.end })),
+            Err(error) if error.kind() == ColdErrorKind::Unknown => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    async fn read_cold(&self, partition: TopicPartition, from: Offset, bytes_max: usize) -> Result<Slice, SourceError> {
+        let read = self.read(&partition, from, bytes_max).await.map_err(|error| failed(&error))?;
+        let transactional = |batch| BatchHead::parse(batch).is_ok_and(|head| head.is_transactional());
+        let mut slice = Slice { batches: read.batches, next: read.next, aborted: Vec::new() };
+        if slice.batches.iter().any(|batch| transactional(batch)) {
+            let aborted = self.aborted(&partition, from, slice.next).await.map_err(|error| failed(&error))?;
+            let known = aborted.iter();
+            slice.aborted =
+                known.map(|txn| Aborted { producer: txn.producer, first: txn.first, last: txn.last }).collect();
+        }
+        Ok(slice)
+    }
+
+    async fn seek_cold(
+        &self,
+        partition: TopicPartition,
+        from: Offset,
+        window: TimeWindow,
+    ) -> Result<Offset, SourceError> {
+        if window.from == Timestamp(i64::MIN) {
+            return Ok(from);
+        }
+        let hit = self.offset_for_time(&partition, window.from).await.map_err(|error| failed(&error))?;
+        match hit {
+            Some(hit) => Ok(from.max(hit.offset)),
+            None => Ok(from.max(self.bounds(&partition).await.map_err(|error| failed(&error))?.end)),
+        }
+    }
+}
+
+fn failed(error: &ColdError) -> SourceError {
+    match error {
+        ColdError::BelowStart { log_start } => SourceError::Deleted { log_start: *log_start },
+        // What is not local lies in the tier: beyond its end is a hole, and no reader may step over it.
+        ColdError::BeyondEnd { .. } | ColdError::Lost { .. } => SourceError::Damaged(error.to_string()),
+        _ if error.kind() == ColdErrorKind::Lost => SourceError::Damaged(error.to_string()),
+        _ => SourceError::Unavailable(error.to_string()),
+    }
+}
 
 /// Topics that are only read from their bucket, for a replay beside the broker or without one.
 pub struct ColdOnly {
@@ -20,6 +74,19 @@ impl ColdOnly {
     #[must_use]
     pub fn new(topics: Vec<TopicInfo>, cold: Arc<dyn ColdSource>) -> ColdOnly {
         ColdOnly { topics, cold }
+    }
+
+    /// The sources of a replay straight from a bucket, with every topic that the reader has found there.
+    #[must_use]
+    pub fn of_bucket(reader: &TierReader) -> Sources {
+        let info = |topic: tiering_manifest::TopicFile| TopicInfo {
+            name: topic.name,
+            id: topic.id,
+            partitions: i32::try_from(topic.partitions).unwrap_or(i32::MAX),
+        };
+        let topics = reader.topics().into_iter().map(info).collect();
+        let cold: Arc<dyn ColdSource> = Arc::new(reader.clone());
+        Sources { hot: Arc::new(ColdOnly::new(topics, Arc::clone(&cold))), cold: Some(cold) }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod memory;
 mod run;
 pub mod source;
 pub mod table;
+mod tier;
 
 pub use adhoc::{Range, RangeExport, export_range};
 pub use error::{ExportError, ExportErrorKind};

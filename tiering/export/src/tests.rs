@@ -2,4 +2,5 @@
 
 mod files;
 mod kills;
+mod shipped;
 mod world;
