@@ -139,6 +139,7 @@ impl<L: LocalLog> PartitionArchive<L> {
         self.writer_is_still_us().await?;
         self.config.store.delete(&[self.config.prefix.root()]).await?;
         self.held = None;
+        self.purged = true;
         if let Some(path) = &self.config.copy
             && let Err(error) = std::fs::remove_file(path)
             && error.kind() != std::io::ErrorKind::NotFound

@@ -127,6 +127,8 @@ pub struct PartitionArchive<L: LocalLog> {
     in_flight: BTreeSet<ObjectId>,
     first_group: Option<Group>,
     backlog: Backlog,
+    /// The root was deleted: there is nothing to hold any more.
+    purged: bool,
 }
 
 impl<L: LocalLog> PartitionArchive<L> {
@@ -147,6 +149,7 @@ impl<L: LocalLog> PartitionArchive<L> {
             in_flight: BTreeSet::new(),
             first_group: None,
             backlog: Backlog::default(),
+            purged: false,
         };
         (archive, handle)
     }
@@ -174,6 +177,9 @@ impl<L: LocalLog> PartitionArchive<L> {
     async fn round(&mut self) -> Result<Step, ShipError> {
         if let Some(reason) = self.handle.halted() {
             return Err(ShipError::Halted { reason });
+        }
+        if self.purged {
+            return Ok(Step::Purged);
         }
         // A step that was cancelled may have signed these, and nobody waits for them any more.
         self.abandoned.append(&mut self.in_flight);
