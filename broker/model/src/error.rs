@@ -165,6 +165,8 @@ error_codes! {
     OffsetMovedToTieredStorage = 109, false;
     /// The group id names no group.
     GroupIdNotFound = 69, false;
+    /// The offset cannot be told or read now.
+    OffsetNotAvailable = 78, true;
     /// The group has members.
     NonEmptyGroup = 68, false;
     /// Not allowed with this member epoch.

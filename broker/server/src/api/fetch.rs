@@ -1,0 +1,304 @@
+//! Fetch: hands out whole batches, hot ones as slices for sendfile, cold ones from the tier's cache.
+//!
+//! One answer serves all partitions that were asked, hot and cold. It is given at once when there is enough, an error, or
+//! nothing to wait for; else the request sleeps on its partitions and is woken by an append. The rules of size are Kafka's:
+//! the first partition that has data gives at least one whole batch, the others give what still fits, and a batch is never
+//! cut. There are no fetch sessions yet (KIP-227): every answer says session 0, and clients send full requests.
+//!
+//! TIER-3: an offset that lies in the bucket is answered with its records or with an error. When the client's patience ends
+//! before the block is there, the answer is empty, the high watermark in it lies beyond the offset, and it is counted; the
+//! block is fetched all the same, so that the next request finds it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use broker_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use broker_wire::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
+use broker_wire::{Records, Str};
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Body, Call, Pending};
+use crate::context::{Operation, Resource};
+use crate::net::reply::{FileSlice, Reply};
+use crate::replica::{Ends, Partition, Want};
+use crate::topics::Topic;
+
+/// Versions from here name topics by id (KIP-516).
+const VERSION_TOPIC_IDS: i16 = 13;
+/// A cold read is given at least this long, as Kafka's `remote.fetch.max.wait.ms`.
+const COLD_WAIT_MIN: Duration = Duration::from_millis(500);
+
+/// A partition that is asked.
+struct Target {
+    replica: Result<Arc<Partition>, ErrorCode>,
+    asked: FetchPartition,
+}
+
+/// What a partition has for this request.
+enum Look {
+    Empty,
+    Failed(ErrorCode),
+    Diverged {
+        epoch: LeaderEpoch,
+        end: Offset,
+    },
+    Hot(FileSlice),
+    /// In the bucket; this many bytes are asked of it.
+    Cold(usize),
+    Read(Vec<Bytes>),
+}
+
+/// All of one pass over the partitions.
+struct Pass {
+    looks: Vec<Look>,
+    bytes: usize,
+    /// There is an error, or something cold: no reason to wait for appends.
+    is_due: bool,
+}
+
+struct Fetch {
+    call: Call,
+    topics: Vec<(Str, TopicId, usize)>,
+    targets: Vec<Target>,
+    bytes_min: usize,
+    bytes_max: usize,
+    wait: Duration,
+    session_id: i32,
+}
+
+/// Looks once, and sleeps only if that is not enough.
+pub(super) fn start(call: Call, request: FetchRequest) -> Pending {
+    let fetch = Fetch::new(call, request);
+    if fetch.session_id != 0 {
+        let error_code = ErrorCode::FetchSessionIdNotFound.code();
+        return fetch.call.ready(&FetchResponse { error_code, ..Default::default() });
+    }
+    let pass = fetch.look();
+    let has_cold = pass.looks.iter().any(|look| matches!(look, Look::Cold(_)));
+    if !has_cold && fetch.is_enough(&pass) {
+        return Pending::Ready(Some(fetch.answer(pass.looks)));
+    }
+    Pending::wait(fetch.run())
+}
+
+impl Fetch {
+    fn new(call: Call, request: FetchRequest) -> Fetch {
+        let (mut topics, mut targets) = (Vec::with_capacity(request.topics.len()), Vec::new());
+        for topic in request.topics {
+            let found = find(&call, &topic);
+            topics.push((topic.topic, topic.topic_id, topic.partitions.len()));
+            for asked in topic.partitions {
+                let replica = found.clone().and_then(|topic| {
+                    let partition = topic.partition(PartitionIndex(asked.partition));
+                    partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+                });
+                targets.push(Target { replica, asked });
+            }
+        }
+        let size = |value: i32| usize::try_from(value).unwrap_or(0);
+        let bytes_max = size(request.max_bytes).min(call.broker.limits.fetch_bytes_max);
+        Fetch {
+            topics,
+            targets,
+            bytes_max,
+            bytes_min: size(request.min_bytes).min(bytes_max),
+            wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+            session_id: request.session_id,
+            call,
+        }
+    }
+
+    /// Sleeps until there is enough or the time is over, reads what is cold, and answers.
+    async fn run(self) -> Reply {
+        let begun = Instant::now();
+        let waiter = Waiter { fetch: &self, notify: Arc::new(Notify::new()) };
+        let pass = loop {
+            waiter.register();
+            let pass = self.look();
+            if self.is_enough(&pass) {
+                break pass;
+            }
+            if timeout_at(begun + self.wait, waiter.notify.notified()).await.is_err() {
+                break self.look();
+            }
+        };
+        drop(waiter);
+        let looks = self.read_cold(pass.looks, begun + self.wait.max(COLD_WAIT_MIN)).await;
+        self.answer(looks)
+    }
+
+    fn is_enough(&self, pass: &Pass) -> bool {
+        pass.is_due || pass.bytes >= self.bytes_min || self.wait.is_zero() || self.targets.is_empty()
+    }
+
+    fn look(&self) -> Pass {
+        let mut pass = Pass { looks: Vec::with_capacity(self.targets.len()), bytes: 0, is_due: false };
+        for target in &self.targets {
+            let left = self.bytes_max.saturating_sub(pass.bytes);
+            let room = left.min(usize::try_from(target.asked.partition_max_bytes).unwrap_or(0));
+            let want = if pass.bytes == 0 { Want::AtLeastOne(room) } else { Want::AtMost(room) };
+            let look = look_at(target, want);
+            match &look {
+                Look::Failed(_) | Look::Diverged { .. } => pass.is_due = true,
+                Look::Hot(slice) => pass.bytes += slice.bytes,
+                Look::Cold(bytes) => {
+                    pass.bytes += (*bytes).max(1);
+                    pass.is_due = true;
+                }
+                Look::Empty | Look::Read(_) => {}
+            }
+            pass.looks.push(look);
+        }
+        pass
+    }
+
+    async fn read_cold(&self, looks: Vec<Look>, deadline: Instant) -> Vec<Look> {
+        let reads = self.targets.iter().zip(looks).map(|(target, look)| async move {
+            match (look, &target.replica) {
+                (Look::Cold(bytes), Ok(replica)) => {
+                    self.read_one(replica, Offset(target.asked.fetch_offset), (bytes, deadline)).await
+                }
+                (look, _) => look,
+            }
+        });
+        join_all(reads).await
+    }
+
+    async fn read_one(&self, replica: &Partition, from: Offset, (bytes, deadline): (usize, Instant)) -> Look {
+        let metrics = &self.call.broker.metrics;
+        match timeout_at(deadline, replica.read_cold(from, bytes)).await {
+            Ok(Ok(batches)) => {
+                metrics.fetched_cold_bytes.add(batches.iter().map(|chunk| chunk.len() as u64).sum());
+                Look::Read(batches)
+            }
+            Ok(Err(error)) => {
+                metrics.fetched_cold_errors.add(1);
+                Look::Failed(error)
+            }
+            Err(_) => {
+                metrics.fetched_cold_timeouts.add(1);
+                Look::Empty
+            }
+        }
+    }
+
+    fn answer(&self, looks: Vec<Look>) -> Reply {
+        let (mut bodies, mut looks) = (Vec::new(), looks.into_iter());
+        let mut targets = self.targets.iter();
+        let mut responses = Vec::with_capacity(self.topics.len());
+        for (topic, topic_id, count) in &self.topics {
+            let partitions = targets.by_ref().take(*count).zip(looks.by_ref());
+            let partitions = partitions.map(|(target, look)| self.answer_one(target, look, &mut bodies)).collect();
+            responses.push(FetchableTopicResponse {
+                topic: topic.clone(),
+                topic_id: *topic_id,
+                partitions,
+                ..Default::default()
+            });
+        }
+        let throttle_time_ms = self.call.context.throttle_ms();
+        self.call.reply_with(&FetchResponse { throttle_time_ms, responses, ..Default::default() }, bodies)
+    }
+
+    fn answer_one(&self, target: &Target, look: Look, bodies: &mut Vec<Body>) -> PartitionData {
+        let ends = target.replica.as_ref().map_or(Ends::UNKNOWN, |replica| replica.ends());
+        let mut answer = PartitionData {
+            partition_index: target.asked.partition,
+            high_watermark: ends.high_watermark.0,
+            last_stable_offset: ends.high_watermark.0,
+            log_start_offset: ends.log_start.0,
+            records: Some(Records::default()),
+            ..Default::default()
+        };
+        match look {
+            Look::Empty | Look::Cold(_) => {}
+            Look::Failed(error) => answer.error_code = error.code(),
+            Look::Diverged { epoch, end } => {
+                (answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset) = (epoch.0, end.0);
+            }
+            Look::Hot(slice) => {
+                self.call.broker.metrics.fetched_hot_bytes.add(slice.bytes as u64);
+                answer.records = Some(hole(slice.bytes));
+                bodies.push(Body::File(slice));
+            }
+            Look::Read(batches) => {
+                answer.records = Some(hole(batches.iter().map(Bytes::len).sum()));
+                bodies.push(Body::Memory(batches));
+            }
+        }
+        answer
+    }
+}
+
+fn hole(bytes: usize) -> Records {
+    Records::Hole(u32::try_from(bytes).expect("a fetch is bounded below 4 GiB"))
+}
+
+fn find(call: &Call, asked: &FetchTopic) -> Result<Arc<Topic>, ErrorCode> {
+    let topics = call.broker.topics.load();
+    let topic = if call.context.version >= VERSION_TOPIC_IDS {
+        topics.by_id(asked.topic_id).ok_or(ErrorCode::UnknownTopicId)?
+    } else {
+        topics.by_name(&asked.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?
+    };
+    if !call.context.is_allowed(Resource::Topic, Operation::Read, &topic.name) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    Ok(topic.clone())
+}
+
+fn look_at(target: &Target, want: Want) -> Look {
+    match try_look_at(target, want) {
+        Ok(look) => look,
+        Err(error) => Look::Failed(error),
+    }
+}
+
+fn try_look_at(target: &Target, want: Want) -> Result<Look, ErrorCode> {
+    let replica = target.replica.as_ref().map_err(|error| *error)?;
+    let (asked, from) = (&target.asked, Offset(target.asked.fetch_offset));
+    replica.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
+    let ends = replica.open_ends()?;
+    if let Some((epoch, end)) = replica.diverges(LeaderEpoch(asked.last_fetched_epoch), from)? {
+        return Ok(Look::Diverged { epoch, end });
+    }
+    if from < ends.log_start || from > ends.end {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    if from < ends.local_start {
+        return Ok(match want.bytes() {
+            0 if !want.at_least_one() => Look::Empty,
+            bytes => Look::Cold(bytes),
+        });
+    }
+    if from >= ends.high_watermark {
+        return Ok(Look::Empty);
+    }
+    Ok(replica.slice(from, want)?.map_or(Look::Empty, Look::Hot))
+}
+
+/// Registered with the partitions of a fetch until it is dropped.
+struct Waiter<'a> {
+    fetch: &'a Fetch,
+    notify: Arc<Notify>,
+}
+
+impl Waiter<'_> {
+    fn replicas(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.fetch.targets.iter().filter_map(|target| target.replica.as_ref().ok())
+    }
+
+    fn register(&self) {
+        self.replicas().for_each(|replica| replica.waiters.register(&self.notify));
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.replicas().for_each(|replica| replica.waiters.forget(&self.notify));
+    }
+}

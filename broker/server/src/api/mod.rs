@@ -1,0 +1,85 @@
+//! One file per API. A request is decoded, its handler starts it, and what it answers is a [`Pending`].
+//!
+//! A handler's `start` does at once all that must happen in the order of arrival; what may take its time goes into a
+//! waiting future. Every handler gets a [`Call`]: the broker, and the context (who asks, by which listener, which version).
+//!
+//! What is advertised is served here, and nothing else: [`start`] ends a connection that asks for another API, as Kafka
+//! does. Two traps of old clients are answered UNSUPPORTED_VERSION instead (Produce 0 to 2, KAFKA-18659; JoinGroup 0 and 1,
+//! KAFKA-19444), and an ApiVersions request that is too new gets the table in version 0 with error 35 (KIP-511).
+
+mod api_versions;
+mod create_topics;
+mod delete_topics;
+mod describe_configs;
+mod fetch;
+mod find_coordinator;
+mod groups;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offsets;
+mod pending;
+mod produce;
+
+use std::sync::Arc;
+
+use broker_wire::advertised::{self, Service};
+use broker_wire::{RequestBody, RequestHead};
+use bytes::Bytes;
+pub use pending::{Answer, Body, Call, Pending};
+
+use crate::broker::Broker;
+use crate::context::{RequestContext, Session, Times};
+use crate::net::frame_reader::FrameError;
+
+/// Starts the request in `frame`.
+///
+/// # Errors
+/// The frame is not a request that is served here: the connection ends.
+pub fn start(broker: &Arc<Broker>, session: &mut Session, frame: Bytes) -> Result<Pending, FrameError> {
+    broker.metrics.requests.add(1);
+    let (head, body) = RequestHead::parse(frame)?;
+    let api = match advertised::service(head.api_key, head.version) {
+        Service::Serve(api) | Service::Refuse(api) => api,
+        Service::AnswerApiVersions => return Ok(api_versions::too_new(head.correlation_id)),
+        Service::Close => return Err(FrameError::Unsupported { key: head.api_key, version: head.version }),
+    };
+    let context = RequestContext {
+        listener: session.listener.clone(),
+        principal: session.principal.clone(),
+        peer: session.peer,
+        client_id: head.client_id.unwrap_or_default(),
+        api,
+        version: head.version,
+        correlation_id: head.correlation_id,
+        times: Times::default(),
+    };
+    let call = Call { broker: broker.clone(), context };
+    let body = RequestBody::decode(api, head.version, body)?;
+    dispatch(call, session, body)
+}
+
+fn dispatch(call: Call, session: &mut Session, body: RequestBody) -> Result<Pending, FrameError> {
+    Ok(match body {
+        RequestBody::Produce(request) => produce::start(call, request),
+        RequestBody::Fetch(request) => fetch::start(call, request),
+        RequestBody::ListOffsets(request) => list_offsets::start(call, request),
+        RequestBody::Metadata(request) => metadata::start(call, request),
+        RequestBody::OffsetCommit(request) => offsets::commit(call, request),
+        RequestBody::OffsetFetch(request) => offsets::fetch(call, request),
+        RequestBody::FindCoordinator(request) => find_coordinator::start(call, request),
+        RequestBody::JoinGroup(request) => groups::join(call, request),
+        RequestBody::Heartbeat(request) => groups::heartbeat(call, request),
+        RequestBody::LeaveGroup(request) => groups::leave(call, request),
+        RequestBody::SyncGroup(request) => groups::sync(call, request),
+        RequestBody::ApiVersions(request) => {
+            session.software = Some((request.client_software_name, request.client_software_version));
+            api_versions::start(&call)
+        }
+        RequestBody::CreateTopics(request) => create_topics::start(call, request),
+        RequestBody::DeleteTopics(request) => delete_topics::start(call, request),
+        RequestBody::InitProducerId(request) => init_producer_id::start(call, request),
+        RequestBody::DescribeConfigs(request) => describe_configs::start(call, request),
+        other => return Err(FrameError::Unsupported { key: other.api().code(), version: call.context.version }),
+    })
+}

@@ -1,0 +1,60 @@
+//! Accepts connections of one listener, and counts them.
+//!
+//! A failed accept is the system's shortage (descriptors, memory): it is logged, and the loop waits until a connection
+//! ends or a moment has passed. The number of connections is bounded by `max.connections`; beyond it a new one is closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::connection;
+use crate::broker::Broker;
+use crate::context::Session;
+
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// Accepts until `stop`, and then waits until all connections have ended.
+pub async fn accept(broker: Arc<Broker>, listener: TcpListener, name: Arc<str>, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => open(&broker, stream, &name, (&stop, &connections)),
+                Err(error) => {
+                    warn!(%error, listener = %name, "accept failed");
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                }
+            },
+            () = stop.cancelled() => break,
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+fn open(
+    broker: &Arc<Broker>,
+    stream: TcpStream,
+    listener: &Arc<str>,
+    (stop, connections): (&CancellationToken, &TaskTracker),
+) {
+    if broker.metrics.connections.get() >= broker.limits.connections_max as u64 {
+        broker.metrics.connections_failed.add(1);
+        return;
+    }
+    let Ok(peer) = stream.peer_addr() else { return };
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let (broker, stop, session) = (broker.clone(), stop.clone(), Session::new(listener.clone(), peer));
+    connections.spawn(async move {
+        broker.metrics.connections.add(1);
+        connection::serve(broker.clone(), stream, session, stop).await;
+        broker.metrics.connections.sub(1);
+    });
+}

@@ -1,0 +1,16 @@
+//! The partitions that this broker leads: their logs, who waits for them, and how they are opened and deleted.
+//!
+//! Start reading at [`partition`]; [`produce`] is the way in, [`cold`] the way to what only the bucket holds.
+
+mod append_times;
+mod archive;
+mod cold;
+mod partition;
+mod produce;
+mod retention;
+pub mod waiters;
+
+pub use archive::ShippedLog;
+pub use cold::{ColdOffset, ColdReader};
+pub use partition::{Disk, Ends, Partition, Want};
+pub use produce::{Appended, ProduceError};

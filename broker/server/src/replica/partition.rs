@@ -1,0 +1,472 @@
+//! A partition that this broker leads.
+//!
+//! The log opens on first use, so that a start does not wait for ten thousand recoveries; whoever comes first opens it, and
+//! the others wait for that one. Reading takes no lock that an append's write holds. With one replica the high watermark
+//! follows the log's end, or its flushed end when `flush.messages=1`.
+//!
+//! Offsets below [`Ends::local_start`] lie in the bucket only; see [`super::cold`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use broker_log::{
+    DiskFiles, ErrorKind, FirstBatch, Log, LogConfig, LogReader, OpenHints, ReadError, SegmentInfo, TimeHit,
+};
+use broker_model::config::{TimestampType, TopicConfig};
+use broker_model::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
+use broker_partition::LeaderEpochs;
+use bytes::Bytes;
+use gateway_http::SourceError;
+use parking_lot::Mutex;
+use tracing::{error, info, warn};
+
+use super::append_times::AppendTimes;
+use super::cold::ColdReader;
+use super::produce::durability;
+use super::waiters::Waiters;
+use crate::clock;
+use crate::net::reply::FileSlice;
+
+/// What a partition needs to know of its log directory to open its log.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Where the logs lie.
+    fn root(&self) -> PathBuf;
+    /// What the last process left: whether it ended cleanly, what it synced, where the partition began.
+    fn hints(&self, topic: &str, partition: TopicPartition, now: Timestamp) -> OpenHints;
+    /// The partition is deleted: what the last process left of it holds no more.
+    fn forget(&self, topic: &str, partition: TopicPartition);
+}
+
+/// A partition's ends at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The first offset that retention left, wherever it lies.
+    pub log_start: Offset,
+    /// The first offset on the local disk.
+    pub local_start: Offset,
+    /// Consumers see what is below.
+    pub high_watermark: Offset,
+    /// What is below is on disk as far as fdatasync says.
+    pub flushed_end: Offset,
+    /// The offset that the next record gets.
+    pub end: Offset,
+}
+
+impl Ends {
+    /// The ends of a partition of which nothing is known: -1, as Kafka answers with an error.
+    pub const UNKNOWN: Ends = Ends {
+        log_start: Offset(-1),
+        local_start: Offset(-1),
+        high_watermark: Offset(-1),
+        flushed_end: Offset(-1),
+        end: Offset(-1),
+    };
+}
+
+/// How many bytes of a partition are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// About so many, and one whole batch in any case.
+    AtLeastOne(usize),
+    /// At most so many.
+    AtMost(usize),
+}
+
+impl Want {
+    /// The number of bytes.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Want::AtLeastOne(bytes) | Want::AtMost(bytes) => bytes,
+        }
+    }
+
+    /// True where one batch is wanted even if it is larger.
+    #[must_use]
+    pub fn at_least_one(self) -> bool {
+        matches!(self, Want::AtLeastOne(_))
+    }
+}
+
+/// A log that is open.
+pub(super) struct Open {
+    pub(super) writer: Arc<Mutex<Log<DiskFiles>>>,
+    pub(super) reader: LogReader<DiskFiles>,
+}
+
+/// One partition.
+pub struct Partition {
+    /// Its identity.
+    pub id: TopicPartition,
+    /// Its topic's name.
+    pub topic: Arc<str>,
+    /// Those who wait until it moves.
+    pub waiters: Waiters,
+    epoch: LeaderEpoch,
+    disk: Arc<dyn Disk>,
+    config: ArcSwap<TopicConfig>,
+    producer_expiration_ms: i64,
+    opened: OnceLock<Result<Open, ErrorCode>>,
+    is_deleted: AtomicBool,
+    pub(super) append_times: Mutex<AppendTimes>,
+    pub(super) cold: Arc<dyn ColdReader>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition").field("id", &self.id).field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.id.partition)
+    }
+}
+
+impl Partition {
+    /// A partition whose log is not open yet.
+    #[must_use]
+    pub fn new(
+        (id, topic, epoch): (TopicPartition, Arc<str>, LeaderEpoch),
+        config: Arc<TopicConfig>,
+        producer_expiration_ms: i64,
+        (disk, cold): (Arc<dyn Disk>, Arc<dyn ColdReader>),
+    ) -> Partition {
+        Partition {
+            id,
+            topic,
+            waiters: Waiters::default(),
+            epoch,
+            disk,
+            config: ArcSwap::new(config),
+            producer_expiration_ms,
+            opened: OnceLock::new(),
+            is_deleted: AtomicBool::new(false),
+            append_times: Mutex::default(),
+            cold,
+        }
+    }
+
+    /// The epoch in which this process leads it.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// The topic's effective configuration now.
+    #[must_use]
+    pub fn config(&self) -> Arc<TopicConfig> {
+        self.config.load_full()
+    }
+
+    /// The topic's configuration changed.
+    pub fn set_config(&self, config: Arc<TopicConfig>) {
+        self.config.store(config);
+        if let Some(Ok(open)) = self.opened.get() {
+            open.writer.lock().set_config(self.log_config());
+        }
+    }
+
+    /// The name of its directory, as Kafka's.
+    #[must_use]
+    pub fn directory(&self) -> String {
+        format!("{}-{}", self.topic, self.id.partition)
+    }
+
+    /// True once the log is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.opened.get(), Some(Ok(_)))
+    }
+
+    /// True after its disk failed, or its log could not be opened.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        match self.opened.get() {
+            Some(Ok(open)) => open.reader.is_offline(),
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Its log, opened if it is not yet.
+    pub(super) fn open(&self) -> Result<&Open, ErrorCode> {
+        if self.is_deleted.load(Ordering::Acquire) {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        self.opened.get_or_init(|| self.open_log()).as_ref().map_err(|error| *error)
+    }
+
+    fn open_log(&self) -> Result<Open, ErrorCode> {
+        let hints = self.disk.hints(&self.topic, self.id, clock::now());
+        let path = self.disk.root().join(self.directory());
+        let opened = Log::open(DiskFiles, path, self.log_config(), &hints);
+        let (mut log, report) = opened.map_err(|error| {
+            error!(partition = %self, %error, "log cannot be opened");
+            ErrorCode::KafkaStorageError
+        })?;
+        if report.batches_scanned > 0 {
+            info!(partition = %self, ?report, "log recovered");
+        }
+        log.begin_epoch(self.epoch).map_err(|error| {
+            error!(partition = %self, %error, "leader epoch cannot be begun");
+            ErrorCode::KafkaStorageError
+        })?;
+        let reader = log.reader();
+        for (from, to) in reader.damaged() {
+            error!(partition = %self, %from, %to, "log is damaged here: reads of these offsets fail");
+        }
+        Ok(Open { writer: Arc::new(Mutex::new(log)), reader })
+    }
+
+    fn log_config(&self) -> LogConfig {
+        let config = self.config.load();
+        let size = |value: i32| u64::try_from(value).unwrap_or(0);
+        LogConfig {
+            segment_bytes: size(config.segment_bytes),
+            segment_ms: config.segment_ms,
+            segment_index_bytes: size(config.segment_index_bytes),
+            index_interval_bytes: size(config.index_interval_bytes),
+            durability: durability(&config),
+            append_time: match config.timestamp_type {
+                TimestampType::CreateTime => broker_log::AppendTime::Producer,
+                TimestampType::LogAppendTime => broker_log::AppendTime::Broker,
+            },
+            producer_expiration_ms: self.producer_expiration_ms,
+        }
+    }
+
+    /// The writer of the log, for a coordinator that lives in this partition.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn shared_log(&self) -> Result<Arc<Mutex<Log<DiskFiles>>>, ErrorCode> {
+        Ok(self.open()?.writer.clone())
+    }
+
+    /// The reader of the log.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn reader(&self) -> Result<&LogReader<DiskFiles>, ErrorCode> {
+        Ok(&self.open()?.reader)
+    }
+
+    /// Somebody else appended to the log: who waits for it is woken.
+    pub fn refresh(&self) {
+        self.waiters.wake();
+    }
+
+    /// The ends as far as they are known without opening the log.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        match self.opened.get() {
+            Some(Ok(open)) => ends_of(&open.reader),
+            _ => Ends::UNKNOWN,
+        }
+    }
+
+    /// The ends, after opening the log if need be.
+    ///
+    /// # Errors
+    /// The log cannot be opened, or its disk failed.
+    pub fn open_ends(&self) -> Result<Ends, ErrorCode> {
+        let open = self.open()?;
+        if open.reader.is_offline() { Err(ErrorCode::KafkaStorageError) } else { Ok(ends_of(&open.reader)) }
+    }
+
+    /// Checks the epoch that a client believes in (KIP-320); -1 believes in none.
+    ///
+    /// # Errors
+    /// FENCED_LEADER_EPOCH for an older one, UNKNOWN_LEADER_EPOCH for a newer one.
+    pub fn check_epoch(&self, claimed: LeaderEpoch) -> Result<(), ErrorCode> {
+        match claimed {
+            LeaderEpoch(-1) => Ok(()),
+            claimed if claimed < self.epoch => Err(ErrorCode::FencedLeaderEpoch),
+            claimed if claimed > self.epoch => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a reader that last read a record of `epoch` before `from` left this log's history; `None` where it did not.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn diverges(&self, epoch: LeaderEpoch, from: Offset) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+        if epoch.0 < 0 || epoch == self.epoch {
+            return Ok(None);
+        }
+        let open = self.open()?;
+        let end = open.reader.end();
+        let known = open.writer.lock().epochs().end_offset_for(epoch, end);
+        Ok(match known {
+            Some(known) if known.epoch < epoch || known.end < from => Some((known.epoch, known.end)),
+            Some(_) => None,
+            None => Some((LeaderEpoch(-1), Offset(-1))),
+        })
+    }
+
+    /// A stretch of a segment for sendfile: whole batches below the high watermark; `None` where there is nothing that fits.
+    ///
+    /// # Errors
+    /// As [`ErrorCode`] for the client: damaged, offline, out of range.
+    pub fn slice(&self, from: Offset, want: Want) -> Result<Option<FileSlice>, ErrorCode> {
+        let reader = self.reader()?;
+        let first = if want.at_least_one() { FirstBatch::Whole } else { FirstBatch::OnlyIfItFits };
+        let bytes = u32::try_from(want.bytes()).unwrap_or(u32::MAX >> 1);
+        let slice =
+            reader.slice(from, bytes, reader.high_watermark(), first).map_err(|error| read_error(self, &error))?;
+        Ok(slice.map(|slice| FileSlice { file: slice.file, position: slice.position, bytes: slice.bytes as usize }))
+    }
+
+    /// Whole batches of the local log, mapped, from the one that holds `from` on and below `up_to`; and where to read on.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    pub fn read_local(&self, from: Offset, up_to: Offset, bytes: usize) -> Result<(Vec<Bytes>, Offset), SourceError> {
+        let unavailable = |error: ErrorCode| SourceError::Unavailable(format!("{error:?}"));
+        let reader = self.reader().map_err(unavailable)?;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX >> 1);
+        let slice = reader.slice(from, bytes, up_to, FirstBatch::Whole).map_err(|error| match error {
+            ReadError::BelowStart { local_start } => SourceError::NotLocal { local_start },
+            ReadError::Damaged { .. } => SourceError::Damaged(error.to_string()),
+            error => SourceError::Unavailable(error.to_string()),
+        })?;
+        let Some(slice) = slice else {
+            return Err(SourceError::Unavailable("the batch is not committed".to_owned()));
+        };
+        let read = reader.read(&slice).map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        Ok((vec![read], slice.next))
+    }
+
+    /// The first committed local record with this timestamp or a later one.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn offset_for_time(&self, from: Timestamp) -> Result<Option<(Offset, Timestamp, LeaderEpoch)>, ErrorCode> {
+        let reader = self.reader()?;
+        let found = reader.offset_for_time(from).map_err(|error| read_error(self, &error))?;
+        Ok(found.filter(|hit| hit.offset < reader.high_watermark()).map(hit_of))
+    }
+
+    /// The first local record with the largest timestamp.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn max_timestamp(&self) -> Result<Option<(Offset, Timestamp, LeaderEpoch)>, ErrorCode> {
+        let found = self.reader()?.max_timestamp().map_err(|error| read_error(self, &error))?;
+        Ok(found.map(hit_of))
+    }
+
+    /// The epoch of the record at `offset`, of the current one for the end.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn epoch_of(&self, offset: Offset) -> Result<LeaderEpoch, ErrorCode> {
+        let open = self.open()?;
+        let found = open.writer.lock().epochs().epoch_of(offset);
+        Ok(found.unwrap_or(self.epoch))
+    }
+
+    /// The history of leader epochs.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn epochs(&self) -> Result<LeaderEpochs, ErrorCode> {
+        Ok(self.open()?.writer.lock().epochs().clone())
+    }
+
+    /// The segments on disk, oldest first.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>, ErrorCode> {
+        Ok(self.reader()?.segments())
+    }
+
+    /// The state of producers at `at`, as the log's snapshot file has it; `None` where there is none at this offset.
+    #[must_use]
+    pub fn producer_snapshot(&self, at: Offset) -> Option<Bytes> {
+        let path = self.disk.root().join(self.directory()).join(format!("{:020}.snapshot", at.0));
+        std::fs::read(path).ok().map(Bytes::from)
+    }
+
+    /// Bytes of the segment that holds `from`, from its batch on. `all` where that cannot be told.
+    #[must_use]
+    pub fn bytes_from(&self, from: Offset, all: u64) -> u64 {
+        let Ok(reader) = self.reader() else { return all };
+        match reader.slice(from, u32::MAX, reader.end(), FirstBatch::Whole) {
+            Ok(slice) => slice.map_or(0, |slice| u64::from(slice.bytes)),
+            Err(_) => all,
+        }
+    }
+
+    /// A time at or before the append of the record at `offset`, as far as this process knows.
+    #[must_use]
+    pub fn append_time_of(&self, offset: Offset) -> Option<Timestamp> {
+        self.append_times.lock().of(offset)
+    }
+
+    /// Closes the log: complete on disk, and refusing appends from now on. True where nothing is left to recover.
+    #[must_use]
+    pub fn close(&self, now: Timestamp) -> bool {
+        match self.opened.get() {
+            None => true,
+            Some(Err(_)) => false,
+            Some(Ok(open)) => match open.writer.lock().close(now) {
+                Ok(_) => true,
+                Err(error) => {
+                    warn!(partition = %self, %error, "log cannot be closed");
+                    false
+                }
+            },
+        }
+    }
+
+    /// The topic is deleted: nothing is served any more. Its directory is the caller's to remove.
+    pub fn retire(&self) {
+        self.is_deleted.store(true, Ordering::Release);
+        self.waiters.wake();
+    }
+
+    /// Syncs the log, if it is open.
+    pub fn flush(&self) {
+        if let Some(Ok(open)) = self.opened.get()
+            && let Err(error) = open.reader.flush()
+        {
+            warn!(partition = %self, %error, "log cannot be flushed");
+        }
+    }
+}
+
+fn ends_of(reader: &LogReader<DiskFiles>) -> Ends {
+    // The local start first: it may only grow, and what is below it is in the bucket by then.
+    let local_start = reader.local_start();
+    let ends = reader.ends();
+    Ends {
+        log_start: ends.log_start(),
+        local_start,
+        high_watermark: ends.high_watermark(),
+        flushed_end: ends.flushed_end(),
+        end: ends.end(),
+    }
+}
+
+fn hit_of(hit: TimeHit) -> (Offset, Timestamp, LeaderEpoch) {
+    (hit.offset, hit.timestamp, hit.leader_epoch)
+}
+
+/// What a client hears when a read of the local log fails.
+pub(super) fn read_error(partition: &Partition, error: &ReadError) -> ErrorCode {
+    match error.kind() {
+        ErrorKind::OutOfRange | ErrorKind::Invalid => ErrorCode::OffsetOutOfRange,
+        ErrorKind::Damaged | ErrorKind::Offline | ErrorKind::Full => {
+            warn!(%partition, %error, "read failed");
+            ErrorCode::KafkaStorageError
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! `strata serve`: puts the parts together, in the order in which they need one another, and takes them apart again.
+//!
+//! Start: directory (lock, identity) → metadata log (this process's incarnation, the topics) → listeners → banner → tier,
+//! gateway, housekeeping. Listeners open before the store is asked anything, so that an unreachable bucket delays nobody.
+//! Logs open on first use.
+//!
+//! Two runtimes. The data plane has max(8, 2 × cores) threads, because a write to a file may block one of them for
+//! tens of milliseconds under writeback; everything else (coordinators, timers, gateway, tier) shares the other.
+//!
+//! Stop: no more connections, coordinators end, logs close, and the directory is marked clean.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use broker_log::{DirError, DiskFiles, Identity, Log, LogConfig, OpenError, OpenHints};
+use broker_metadata::{BeginIncarnation, ClusterImage, Incarnation, MetadataMachine, Output, Request};
+use broker_model::machine::{CallId, Input};
+use broker_model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
+use broker_partition::Durability;
+use broker_quorum::file::Flush;
+use broker_quorum::{Driver, FileLog, LoadError};
+use gateway_http::{GatewayState, Sources};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::runtime::{self, Runtime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::broker::{Broker, Parts};
+use crate::disk::LogDir;
+use crate::groups::Groups;
+use crate::housekeeping::{self, House};
+use crate::http::{self, HotEnd};
+use crate::net::listener;
+use crate::replicas::Replicas;
+use crate::settings::{Bound, HostPort, Settings, banner};
+use crate::tier::{self, Tier};
+use crate::topics::TopicTable;
+use crate::{clock, coordinator};
+
+/// The name and id of the metadata log, as Kafka's.
+const METADATA: (&str, TopicId) = ("__cluster_metadata", TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+const DATA_THREADS_MIN: usize = 8;
+
+/// The program could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The log directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirError),
+    /// The metadata log cannot be opened.
+    #[error("the metadata log cannot be opened")]
+    MetadataLog(#[source] OpenError),
+    /// The metadata log cannot be loaded.
+    #[error("the metadata cannot be loaded")]
+    Metadata(#[source] LoadError),
+    /// The metadata log does not take this process.
+    #[error("the metadata log refuses this process: {0}")]
+    Incarnation(String),
+    /// A listener cannot be bound.
+    #[error("{address} cannot be listened on: stop who uses it, or set {key} to another address")]
+    Bind {
+        /// The address.
+        address: String,
+        /// The config that says it.
+        key: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The tier's settings give no store.
+    #[error(transparent)]
+    Store(#[from] tiering_store::OpenError),
+    /// The tier is required and cannot be used.
+    #[error("the tier cannot be used, and strata.tier.required is true: {0}")]
+    Tier(String),
+    /// The system gives no threads or signals.
+    #[error("the system failed")]
+    System(#[from] io::Error),
+}
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// Why it could not start.
+pub fn run(settings: Settings) -> Result<(), ServeError> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let data = runtime("data", DATA_THREADS_MIN.max(2 * cores))?;
+    let control = runtime("control", cores.max(2))?;
+    control.block_on(async {
+        let stop = CancellationToken::new();
+        let node = Node::start(&settings, &data, stop.clone()).await?;
+        until_told_to_stop().await?;
+        info!("stopping");
+        stop.cancel();
+        node.end(Duration::from_millis(u64::try_from(settings.shutdown_timeout_ms).unwrap_or(0))).await;
+        Ok::<(), ServeError>(())
+    })?;
+    data.shutdown_timeout(Duration::from_secs(1));
+    control.shutdown_timeout(Duration::from_secs(1));
+    info!("stopped");
+    Ok(())
+}
+
+fn runtime(name: &'static str, threads: usize) -> io::Result<Runtime> {
+    runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+}
+
+async fn until_told_to_stop() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    Ok(())
+}
+
+/// A node that runs.
+struct Node {
+    dir: Arc<LogDir>,
+    topics: Arc<ArcSwap<TopicTable>>,
+    tasks: TaskTracker,
+}
+
+impl Node {
+    async fn start(settings: &Settings, data: &Runtime, stop: CancellationToken) -> Result<Node, ServeError> {
+        let (dir, identity) = LogDir::open(&settings.data_dir, settings.node.node_id)?;
+        let dir = Arc::new(dir);
+        let tasks = TaskTracker::new();
+        let topics = Arc::new(ArcSwap::from_pointee(TopicTable::default()));
+        let tier = Arc::new(Tier::new(settings, &identity.cluster_id)?);
+        let groups = Groups::new(group_settings(settings), topics.clone(), (runtime::Handle::current(), stop.clone()));
+        let replicas = Replicas {
+            topics: topics.clone(),
+            values: settings.values.clone(),
+            producer_expiration_ms: settings.logs.producer_expiration_ms,
+            disk: dir.clone(),
+            cold: tier.clone(),
+        };
+        let (driver, epoch, incarnation) = load_metadata(settings, &dir, &identity)?;
+        let image = driver.committed().map(|image| image.hard.clone()).unwrap_or_default();
+        replicas.reconcile(&image);
+        let (images, watched) = watch::channel(Arc::new(image));
+        let (metadata, inbox) = coordinator::queue::<MetadataMachine>();
+        let parts =
+            Parts { cluster_id: incarnation.cluster_id, topics: topics.clone(), metadata, groups: groups.clone() };
+        let broker = Arc::new(Broker::new(settings, parts));
+        let publish = publisher(replicas, groups, images);
+        tasks.spawn(coordinator::run(driver, inbox, publish, (epoch, stop.clone())));
+        let bound = listen(settings, &broker, (data, &tasks, &stop), &tier).await?;
+        say(settings, &bound);
+        let checkpoint: Arc<dyn Fn() + Send + Sync> = Arc::new({
+            let (dir, topics) = (dir.clone(), topics.clone());
+            move || dir.checkpoint(&topics)
+        });
+        let house = House { topics: topics.clone(), checkpoint };
+        tasks.spawn(housekeeping::run(house, settings.logs.clone(), stop.clone()));
+        tier::start(tier, broker, watched, (&tasks, stop)).await.map_err(ServeError::Tier)?;
+        tasks.close();
+        Ok(Node { dir, topics, tasks })
+    }
+
+    async fn end(self, patience: Duration) {
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            warn!("something did not end in time");
+        }
+        let (dir, topics) = (self.dir, self.topics);
+        if let Err(error) = tokio::task::spawn_blocking(move || dir.close(&topics, clock::now())).await {
+            warn!(%error, "logs were not closed");
+        }
+    }
+}
+
+fn group_settings(settings: &Settings) -> broker_group::Settings {
+    let groups = &settings.groups;
+    broker_group::Settings {
+        session_timeout_ms_min: groups.session_timeout_ms_min,
+        session_timeout_ms_max: groups.session_timeout_ms_max,
+        initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
+        members_max: usize::try_from(groups.members_max).unwrap_or(usize::MAX),
+        offset_metadata_bytes_max: usize::try_from(groups.offset_metadata_bytes_max).unwrap_or(0),
+        offsets_retention_ms: groups.offsets_retention_ms,
+        retention_check_ms: groups.offsets_expiration_check_ms,
+    }
+}
+
+/// The metadata machine over its log.
+type MetadataDriver = Driver<MetadataMachine, FileLog<DiskFiles>>;
+
+/// Opens the metadata log, leads it, and begins this process's incarnation in it.
+fn load_metadata(
+    settings: &Settings,
+    dir: &LogDir,
+    identity: &Identity,
+) -> Result<(MetadataDriver, LeaderEpoch, Incarnation), ServeError> {
+    let (name, topic) = METADATA;
+    let partition = TopicPartition { topic, partition: PartitionIndex(0) };
+    let hints = OpenHints { clean: false, ..dir.hints_for((name, partition), clock::now()) };
+    let config = LogConfig { durability: Durability::Disk, ..LogConfig::default() };
+    let path = settings.data_dir.join(format!("{name}-0"));
+    let (log, _) = Log::open(DiskFiles, path, config, &hints).map_err(ServeError::MetadataLog)?;
+    let epoch = LeaderEpoch(log.epochs().latest().map_or(0, |latest| latest.0 + 1));
+    let log = FileLog::new(Arc::new(Mutex::new(log)), Flush::BeforeCommit);
+    let mut driver = Driver::load(MetadataMachine, log, epoch, clock::now()).map_err(ServeError::Metadata)?;
+    let begin = Request::BeginIncarnation(BeginIncarnation {
+        node: settings.node.node_id,
+        cluster_id: identity.cluster_id.clone(),
+        incarnation: uuid::Uuid::new_v4().into_bytes(),
+        directory: identity.directory_id.parse().map_or([0; 16], |TopicId(id)| id),
+    });
+    driver.handle(clock::now(), Input::Request(CallId(0), begin));
+    driver.pump(clock::now());
+    match driver.drain().into_iter().next() {
+        Some((_, Ok(Output::Incarnation(incarnation)))) => Ok((driver, epoch, incarnation)),
+        Some((_, Ok(Output::Refused(error)))) => Err(ServeError::Incarnation(error.to_string())),
+        Some((_, Err(refusal))) => Err(ServeError::Incarnation(refusal.to_string())),
+        other => Err(ServeError::Incarnation(format!("it answered {other:?}"))),
+    }
+}
+
+/// What happens to each new image before anybody hears of it.
+fn publisher(
+    replicas: Replicas,
+    groups: Groups,
+    images: watch::Sender<Arc<ClusterImage>>,
+) -> impl FnMut(&MetadataDriver) {
+    let mut seen = None;
+    move |driver| {
+        let Some(image) = driver.committed().filter(|image| seen != Some(image.end)) else { return };
+        seen = Some(image.end);
+        let gone = replicas.reconcile(&image.hard);
+        if !gone.is_empty() {
+            groups.topics_deleted(&gone);
+        }
+        images.send_replace(Arc::new(image.hard.clone()));
+    }
+}
+
+/// Binds all listeners, and only then accepts: every endpoint is known before a client can ask for one.
+async fn listen(
+    settings: &Settings,
+    broker: &Arc<Broker>,
+    (data, tasks, stop): (&Runtime, &TaskTracker, &CancellationToken),
+    tier: &Arc<Tier>,
+) -> Result<Bound, ServeError> {
+    let (mut kafka, mut endpoints) = (Vec::new(), BTreeMap::new());
+    for listener in &settings.listeners {
+        let (socket, address) = bind(&listener.bind, ("listeners", data)).await?;
+        let mut advertised = listener.advertised.clone();
+        if advertised.port == 0 {
+            advertised.port = address.port();
+        }
+        endpoints.insert(listener.name.clone(), advertised);
+        kafka.push((socket, address, listener.name.clone()));
+    }
+    broker.advertise(endpoints);
+    let mut http = Vec::new();
+    for listener in &settings.http {
+        let (socket, address) = bind(&listener.bind, ("strata.http.listeners", &runtime::Handle::current())).await?;
+        http.push(address);
+        let (app, stop) = (gateway_http::app(gateway(broker, tier)), stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = gateway_http::serve(socket, app, stop.cancelled_owned()).await {
+                warn!(%error, "gateway ended");
+            }
+        });
+    }
+    let mut bound = Bound { program: program(), kafka: Vec::new(), http };
+    for (socket, address, name) in kafka {
+        bound.kafka.push(address);
+        tasks.spawn_on(listener::accept(broker.clone(), socket, name.into(), stop.clone()), data.handle());
+    }
+    Ok(bound)
+}
+
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "strata".to_owned())
+}
+
+/// A place whose reactor a socket can belong to.
+trait Reactor {
+    fn enter(&self) -> runtime::EnterGuard<'_>;
+}
+
+impl Reactor for &Runtime {
+    fn enter(&self) -> runtime::EnterGuard<'_> {
+        Runtime::enter(self)
+    }
+}
+
+impl Reactor for &runtime::Handle {
+    fn enter(&self) -> runtime::EnterGuard<'_> {
+        runtime::Handle::enter(self)
+    }
+}
+
+async fn bind(
+    place: &HostPort,
+    (key, on): (&'static str, impl Reactor),
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let address = format!("{}:{}", place.bind_host(), place.port);
+    let fail = |source| ServeError::Bind { address: address.clone(), key, source };
+    let found = tokio::net::lookup_host(&address).await.map_err(fail)?.next();
+    let found = found.ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
+    let socket = if found.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() };
+    let socket = socket.map_err(fail)?;
+    socket.set_reuseaddr(true).map_err(fail)?;
+    socket.bind(found).map_err(fail)?;
+    // The socket belongs to the runtime that accepts on it.
+    let listener = {
+        let _entered = on.enter();
+        socket.listen(1024).map_err(fail)?
+    };
+    let address = listener.local_addr().map_err(fail)?;
+    Ok((listener, address))
+}
+
+fn gateway(broker: &Arc<Broker>, tier: &Arc<Tier>) -> Arc<GatewayState> {
+    let sources = Sources { hot: Arc::new(HotEnd::new(broker.clone())), cold: Some(tier.cold_source()) };
+    let (metrics, readiness) = ((broker.clone(), tier.clone()), tier.clone());
+    let state = GatewayState::new(sources)
+        .with_metrics(move || {
+            let (broker, tier) = &metrics;
+            http::families(broker).into_iter().chain(tier.families()).collect()
+        })
+        .with_readiness(move || readiness.not_ready());
+    Arc::new(state)
+}
+
+#[expect(clippy::print_stdout, reason = "the banner is what the person who started the program reads")]
+fn say(settings: &Settings, bound: &Bound) {
+    print!("{}", banner(settings, bound));
+    // Whoever reads a pipe learns the ports from it.
+    drop(io::Write::flush(&mut io::stdout()));
+}

@@ -1,0 +1,168 @@
+//! An archive for each led partition of a tiered topic, as topics come, change and go.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use broker_metadata::ClusterImage;
+use broker_model::TopicPartition;
+use broker_model::config::TopicConfig;
+use rustix::process::{Pid, Signal, getpid, kill_process};
+use tiering_manifest::{Generation, PartitionPrefix, TopicFile};
+use tiering_plan::Rules;
+use tiering_tier::{ArchiveConfig, Hooks, PartitionArchive, Point, bucket};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{LOOK_INTERVAL, Tier};
+use crate::broker::Broker;
+use crate::clock;
+use crate::replica::{Partition, ShippedLog};
+use crate::topics::Topic;
+
+/// How long an id may be used after it was registered, in milliseconds.
+const ID_LIFE_MS: i64 = 15 * 60 * 1000;
+/// How long an object stays after no root refers to it, for readers with an older root, in milliseconds.
+const GRACE_MS: i64 = 60 * 1000;
+/// Ids that an idle partition keeps registered, so that the next object needs no swap before it.
+const SPARE_IDS: usize = 2;
+/// Objects of one partition that are put at the same time.
+const PUTS_IN_FLIGHT: usize = 2;
+/// Where the local copies of roots lie, in the log directory.
+const COPIES: &str = "tier-roots";
+
+/// Makes the directory of the local copies.
+pub(super) fn prepare(tier: &Tier) {
+    let directory = copies(&tier.settings.cache_dir);
+    if let Err(error) = std::fs::create_dir_all(&directory) {
+        warn!(directory = %directory.display(), %error, "local copies of roots cannot be kept");
+    }
+}
+
+/// Follows the image until `stop`.
+pub(super) async fn run(
+    tier: &Arc<Tier>,
+    broker: &Arc<Broker>,
+    generation: Generation,
+    (mut images, stop): (watch::Receiver<Arc<ClusterImage>>, CancellationToken),
+) {
+    loop {
+        images.mark_unchanged();
+        let complete = reconcile(tier, broker, generation).await;
+        tokio::select! {
+            changed = images.changed() => if changed.is_err() { return },
+            // A topic that could not be described is tried again.
+            () = tokio::time::sleep(LOOK_INTERVAL), if !complete => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Starts and stops archives. False where something has to be tried again.
+async fn reconcile(tier: &Tier, broker: &Broker, generation: Generation) -> bool {
+    let topics = broker.topics.load_full();
+    let mut complete = true;
+    for topic in topics.iter().filter(|topic| topic.config.tiered) {
+        let is_new = topic.partitions().any(|partition| tier.uploader.handle(&partition.id).is_none());
+        if is_new && let Err(error) = describe(tier, topic).await {
+            warn!(topic = %topic.name, %error, "topic cannot be described in the bucket, will try again");
+            complete = false;
+            continue;
+        }
+        for partition in topic.partitions() {
+            match tier.uploader.handle(&partition.id) {
+                Some(handle) => handle.set_rules(rules(tier, &topic.config)),
+                None => open(tier, partition, generation),
+            }
+        }
+    }
+    for handle in tier.uploader.handles() {
+        let at: TopicPartition = handle.partition();
+        let is_served = topics.by_id(at.topic).is_some_and(|topic| topic.config.tiered);
+        if !is_served {
+            tier.uploader.remove(&at).await;
+            if let Some(reader) = tier.reader.get() {
+                reader.detach(&at);
+            }
+        }
+    }
+    complete
+}
+
+async fn describe(tier: &Tier, topic: &Topic) -> Result<(), bucket::BucketError> {
+    let file = TopicFile {
+        name: topic.name.to_string(),
+        id: topic.id,
+        partitions: u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX),
+        configs: topic.overrides.as_ref().clone(),
+    };
+    bucket::describe_topic(&tier.store, &file).await
+}
+
+fn open(tier: &Tier, partition: &Arc<Partition>, generation: Generation) {
+    let prefix = match PartitionPrefix::new(&partition.topic, partition.id.topic, partition.id.partition) {
+        Ok(prefix) => prefix,
+        Err(error) => return warn!(%partition, %error, "partition cannot be archived"),
+    };
+    let config = ArchiveConfig {
+        store: tier.store.clone(),
+        prefix,
+        writer: tier.writer(generation, partition.leader_epoch()),
+        copy: Some(copy_of(&tier.settings.cache_dir, partition.id)),
+        clock: Arc::new(clock::now),
+        rules: rules(tier, &partition.config()),
+        puts_in_flight: PUTS_IN_FLIGHT,
+        hooks: hooks(tier.crash_point.as_deref()),
+    };
+    let (archive, handle) = PartitionArchive::open(config, Arc::new(ShippedLog(partition.clone())));
+    if let Some(reader) = tier.reader.get() {
+        reader.attach(&handle);
+    }
+    tier.uploader.add(archive);
+}
+
+/// Where the local copy of a partition's root lies.
+pub(super) fn copy_of(cache_dir: &Path, at: TopicPartition) -> PathBuf {
+    copies(cache_dir).join(format!("{at}.json"))
+}
+
+/// Beside the cache's directory, which nothing else may use.
+fn copies(cache_dir: &Path) -> PathBuf {
+    cache_dir.parent().unwrap_or(cache_dir).join(COPIES)
+}
+
+/// What the planner goes by.
+pub(super) fn rules(tier: &Tier, config: &TopicConfig) -> Rules {
+    let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    Rules {
+        object_bytes: size(tier.settings.object_bytes),
+        rpo_ms: tier.settings.rpo_ms,
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes.map(size),
+        id_life_ms: ID_LIFE_MS,
+        grace_ms: GRACE_MS,
+        spare_ids: SPARE_IDS,
+    }
+}
+
+/// The fail points of `strata.test.crash.point`: the process kills itself, as a power cut would.
+fn hooks(crash_point: Option<&str>) -> Hooks {
+    let at = match crash_point {
+        Some("after-register") => Point::AfterRegister,
+        Some("after-put-before-swap") => Point::AfterPut,
+        Some("after-swap-before-local-delete") => Point::AfterSwap,
+        _ => return Hooks::default(),
+    };
+    Hooks::new(move |point| {
+        if point == at {
+            die();
+        }
+    })
+}
+
+fn die() {
+    let own: Pid = getpid();
+    if let Err(error) = kill_process(own, Signal::KILL) {
+        warn!(%error, "this process could not kill itself");
+    }
+}
