@@ -237,9 +237,28 @@ impl Store {
         tail: &Bytes,
         class: Class,
     ) -> Result<Put, StoreError> {
+        self.put_object_while(key, (payload, tail), class, &|| true).await
+    }
+
+    /// The same, and no request is signed once `may_sign` says no: a process that was stopped for a day must not write
+    /// under a key that was given up meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::put_object`]; Unreachable where the time was over before the first request.
+    pub async fn put_object_while(
+        &self,
+        key: &str,
+        (payload, tail): (PutPayload, &Bytes),
+        class: Class,
+        may_sign: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Put, StoreError> {
         let path = self.path(key)?;
         let mut last = None;
         for _ in 0..WRITE_ATTEMPTS {
+            if !may_sign() {
+                let over = || StoreError::new(StoreErrorKind::Unreachable, "put", key, "the time to write it is over");
+                return Err(last.map_or_else(over, |error| indeterminate("put", key, Some(&error))));
+            }
             let options = PutOptions { mode: PutMode::Create, extensions: class.extensions(), ..PutOptions::default() };
             let error = match self.inner.put_opts(&path, payload.clone(), options).await {
                 Ok(_) => return Ok(Put::Stored),

@@ -285,3 +285,17 @@ async fn the_probe_takes_an_outage_for_an_outage() {
     let found = crate::probe(&config, &store, broker_model::Timestamp(0), 7, missing).await;
     assert!(found.unreachable.is_some_and(|error| error.kind().is_retriable()) && found.broken.is_empty());
 }
+
+#[tokio::test]
+async fn nothing_is_signed_when_the_time_is_over() {
+    let (faulty, store) = faulty();
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let once = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+    faulty.next(Operation::Put, "objects/1", Fault::Unavailable);
+    let body = || PutPayload::from_static(b"body footer");
+    let error = store.put_object_while("objects/1", (body(), &bytes("footer")), TAIL, &once).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Indeterminate);
+    let error = store.put_object_while("objects/1", (body(), &bytes("footer")), TAIL, &once).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unreachable);
+    assert_eq!(store.size("objects/1", TAIL).await.unwrap(), None);
+}

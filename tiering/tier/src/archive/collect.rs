@@ -11,6 +11,10 @@ use tiering_store::Class;
 use super::{PartitionArchive, ShipError};
 use crate::LocalLog;
 
+/// How long after it was begun an occupation may still write; far less than a row stays listed.
+const OCCUPY_MS_MAX: i64 = 60 * 60 * 1000;
+const _: () = assert!(OCCUPY_MS_MAX * 2 < tiering_manifest::limits::LATE_PUT_MS);
+
 impl<L: LocalLog> PartitionArchive<L> {
     /// Reads the root's first group and keeps it for the next plan.
     pub(super) async fn open_first_group(&mut self, name: ObjectName) -> Result<bool, ShipError> {
@@ -35,10 +39,16 @@ impl<L: LocalLog> PartitionArchive<L> {
 
     /// Takes the keys of ids that nobody may use any more, so that a late PUT fails.
     pub(super) async fn occupy(&mut self, rows: &[Registered]) -> Result<bool, ShipError> {
+        // A collector that was stopped for a day must not make keys again that its successor has vacated meanwhile: it
+        // holds the root after this moment, and writes only shortly after it.
+        let last = (self.config.clock)().plus_ms(OCCUPY_MS_MAX);
+        self.writer_is_still_us().await?;
+        let may_sign = || (self.config.clock)() < last;
         for row in rows {
             let key = self.config.prefix.object(&row.name());
+            let empty = (PutPayload::new(), &Bytes::new());
             // Stored: the key is ours and empty. Occupied: the late object is there. Either way no PUT can succeed now.
-            self.config.store.put_object(&key, PutPayload::new(), &Bytes::new(), Class::Background).await?;
+            self.config.store.put_object_while(&key, empty, Class::Background, &may_sign).await?;
         }
         let ids: Vec<ObjectId> = rows.iter().map(|row| row.id).collect();
         let draft = self.root()?.draft(&self.config.writer)?.occupy(&ids, (self.config.clock)())?;

@@ -61,9 +61,10 @@ impl<L: LocalLog> PartitionArchive<L> {
 
     async fn put_one(&self, root: &Root, cut: &Cut, id: &Registered) -> Result<NewObject, ShipError> {
         let body = body::build(self.log.as_ref(), root, cut, id)?;
-        self.signable(id)?;
         let key = self.config.prefix.object(&id.name());
-        match self.config.store.put_object(&key, body.payload, &body.footer.bytes, Class::TailUpload).await? {
+        let content = (body.payload, &body.footer.bytes);
+        let may_sign = || self.signable(id);
+        match self.config.store.put_object_while(&key, content, Class::TailUpload, &may_sign).await? {
             Put::Stored => Ok(NewObject { id: id.id, entry: body.entry }),
             Put::Occupied { bytes } => {
                 let reason = format!("{key} is taken by another writer ({bytes} bytes): this one has lost its right");
@@ -73,11 +74,8 @@ impl<L: LocalLog> PartitionArchive<L> {
     }
 
     /// No PUT is signed after the deadline of its id.
-    fn signable(&self, id: &Registered) -> Result<(), ShipError> {
-        if (self.config.clock)() < id.deadline {
-            return Ok(());
-        }
-        Err(crate::LocalLogError(format!("id {} was registered too long ago to be used", id.id)).into())
+    fn signable(&self, id: &Registered) -> bool {
+        (self.config.clock)() < id.deadline
     }
 
     async fn commit_objects(&mut self, objects: Vec<NewObject>) -> Result<(), ShipError> {
@@ -153,11 +151,11 @@ impl<L: LocalLog> PartitionArchive<L> {
         content.extend(root.entries.iter().take(entries).cloned());
         let group = Group { topic: root.topic, partition: root.partition, entries: content };
         let file = Bytes::from(group.encode());
-        self.signable(&id)?;
         self.in_flight.insert(id.id);
         let key = self.config.prefix.object(&id.name());
         let payload = PutPayload::from_bytes(file.clone());
-        let put = self.config.store.put_object(&key, payload, &file, Class::TailUpload).await;
+        let may_sign = || self.signable(&id);
+        let put = self.config.store.put_object_while(&key, (payload, &file), Class::TailUpload, &may_sign).await;
         self.abandoned.append(&mut self.in_flight);
         if let Put::Occupied { .. } = put? {
             return Err(ShipError::Halted { reason: format!("{key} is taken by another writer") });

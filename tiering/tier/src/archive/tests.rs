@@ -319,3 +319,26 @@ async fn points_are_reached_in_order() {
     let expected = [Point::AfterSwap, Point::AfterRegister, Point::AfterPut, Point::AfterSwap];
     assert_eq!(seen.lock().as_slice(), expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_slept_for_days_makes_no_key_again() {
+    let world = World::new();
+    let mut first = world.archive(1);
+    drive(&mut first).await.unwrap();
+    world.produce(3);
+    world.faulty.next(Operation::Put, ROOT, Fault::Hang);
+    die(first).await;
+    // The second writer learns of the dead ids, and sleeps in its first request to occupy one.
+    let mut second = world.archive(2);
+    second.hold().await.unwrap();
+    let rows: Vec<_> = second.root().unwrap().foreign().copied().collect();
+    assert!(!rows.is_empty());
+    let mut third = world.archive(3);
+    for _ in 0..3 {
+        drive(&mut third).await.unwrap();
+        world.pass(26 * 3_600_000);
+    }
+    let before = world.verified().await.objects;
+    assert_eq!(second.occupy(&rows).await.unwrap_err().kind(), ShipErrorKind::Halted);
+    assert_eq!(world.verified().await.objects, before);
+}
