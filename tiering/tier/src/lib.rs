@@ -33,7 +33,7 @@ pub use archive::{
 };
 pub use cache::{BlockCache, BlockKey, CacheConfig, CacheError, CacheStats};
 pub use local_log::{LocalBounds, LocalLog, LocalLogError, MemLog};
-pub use reader::{ColdBounds, ColdError, ColdErrorKind, ColdRead, ReaderConfig, TierReader, TimeHit};
+pub use reader::{ColdBounds, ColdError, ColdErrorKind, ColdRead, ReaderConfig, TierReader, TierTail, TimeHit};
 pub use uploader::{Uploader, UploaderConfig, UploaderStats};
 pub use verify::{PartitionReport, VerifyDepth, VerifyReport, verify};
 

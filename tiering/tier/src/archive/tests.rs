@@ -260,8 +260,9 @@ async fn the_local_copy_saves_the_look_and_is_never_trusted() {
     let reads = world.meter.requests(Operation::Get);
     let (mut second, handle) = open(2);
     assert_eq!(handle.durable_end(), Some(world.log.bounds().end), "known before any request");
-    drive(&mut second).await.unwrap();
+    second.hold().await.unwrap();
     assert_eq!(world.meter.requests(Operation::Get), reads, "taken over without a look");
+    drive(&mut second).await.unwrap();
     // An old copy leads to a refused swap, and then to the bucket.
     world.produce(10);
     drive(&mut second).await.unwrap();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use broker_model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicPartition};
 use bytes::Bytes;
 use parking_lot::RwLock;
-use tiering_manifest::{AbortedTxn, PartitionPrefix, Root, TopicFile};
+use tiering_manifest::{AbortedTxn, EpochStart, PartitionPrefix, Root, TopicFile};
 use tiering_store::{Store, StoreError, StoreErrorKind};
 
 use crate::bucket::{self, BucketError};
@@ -58,6 +58,17 @@ pub struct ColdBounds {
     pub end: Offset,
     /// Bytes in the tier.
     pub bytes: u64,
+}
+
+/// Where the tier ends, and what a log that begins there must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierTail {
+    /// The first offset that is not in the tier.
+    pub end: Offset,
+    /// The leader epochs up to there, oldest first.
+    pub epochs: Vec<EpochStart>,
+    /// The producers' state there, as Kafka's snapshot file; empty where it is not known.
+    pub producers: Bytes,
 }
 
 /// A record found by time.
@@ -378,6 +389,25 @@ impl TierReader {
             offset,
             detail: "the batch has no head".to_owned(),
         })
+    }
+
+    /// What a log that is to begin at the tier's end must know: the archive wins over a log that ends before it.
+    ///
+    /// # Errors
+    /// See [`ColdErrorKind`].
+    pub async fn tail(&self, partition: &TopicPartition) -> Result<TierTail, ColdError> {
+        let source = self.source(partition)?;
+        let fetcher = &self.shared.fetcher;
+        let root = source.reload(fetcher).await?;
+        let mut tail = TierTail { end: root.end, epochs: Vec::new(), producers: Bytes::new() };
+        if root.start == root.end {
+            return Ok(tail);
+        }
+        let entry = source.entry(fetcher, &root, Offset(root.end.0 - 1)).await?;
+        let footer = fetcher.footer(&source.prefix().join(&entry.key), &entry).await?;
+        tail.epochs = footer.epochs;
+        tail.producers = footer.producers;
+        Ok(tail)
     }
 
     /// The aborted transactions that overlap the range, for readers of committed records.

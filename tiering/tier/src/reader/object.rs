@@ -4,7 +4,7 @@
 use broker_model::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use broker_model::{Offset, Timestamp};
 use bytes::Bytes;
-use tiering_manifest::{Block, BlockCodec, Entry, Index, crc32c};
+use tiering_manifest::{Block, BlockCodec, Entry, Footer, Index, crc32c};
 use tiering_store::{Class, Store, StoreError, StoreErrorKind};
 
 use super::TimeHit;
@@ -34,6 +34,15 @@ impl Fetcher {
         let at = BlockKey::new(key, BlockKey::INDEX);
         let bytes = self.cache.get(at, u64::from(entry.index_length), fill).await?;
         Index::decode(&bytes).map_err(|error| wrong(key, &error.to_string()))
+    }
+
+    /// The object's whole footer, from the store.
+    pub(super) async fn footer(&self, key: &str, entry: &Entry) -> Result<Footer, StoreError> {
+        let size = self.store.size(key, Class::ColdRead).await?;
+        let size = size.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound, "head", key, "it is gone"))?;
+        let blocks_end = entry.position.saturating_add(entry.length).min(size);
+        let tail = self.store.read(key, blocks_end..size, Class::ColdRead).await?;
+        Footer::decode(&tail, size).map_err(|error| wrong(key, &error.to_string()))
     }
 
     /// A block's batches.

@@ -27,6 +27,8 @@ async fn a_read_begins_with_the_batch_that_holds_the_offset() {
     }
     let whole = reader.read(&partition(), Offset(0), usize::MAX).await.unwrap();
     assert_eq!((whole.batches, whole.next), (content, Offset(80)));
+    let tail = reader.tail(&partition()).await.unwrap();
+    assert_eq!((tail.end, tail.epochs[0].epoch, tail.epochs[0].start), (Offset(80), LeaderEpoch(1), Offset(0)));
     let beyond = reader.read(&partition(), Offset(80), 1).await.unwrap_err();
     assert_eq!(beyond.kind(), ColdErrorKind::BeyondEnd);
     assert_eq!(reader.leader_epoch_for(&partition(), Offset(3)).await.unwrap(), LeaderEpoch(1));
