@@ -15,6 +15,8 @@ mod metrics;
 mod purge;
 mod sources;
 
+pub(crate) use exports::exporter;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -175,7 +177,15 @@ pub fn store_config(settings: &TierSettings) -> StoreConfig {
     config
 }
 
-/// A reader over the store, with a cache in memory and, where `settings` says so, on disk.
+/// A cache in memory only, for tools that run beside a broker: the directory on disk is the broker's own.
+///
+/// # Errors
+/// The cache cannot be made.
+pub async fn memory_cache(settings: &TierSettings) -> Result<BlockCache, tiering_tier::CacheError> {
+    open_cache(&TierSettings { cache_disk_bytes: 0, ..settings.clone() }).await
+}
+
+/// A cache in memory and, where the settings say so, on disk.
 ///
 /// # Errors
 /// The cache's directory cannot be used.

@@ -3,6 +3,8 @@
 //! `type` names the kind and never changes its meaning, `title` is the same for all problems of a kind, `detail` tells
 //! this case and what to do. Further members carry what a program needs, for example a cursor.
 
+use std::fmt;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
@@ -57,6 +59,13 @@ impl Problem {
         object.insert("detail".to_owned(), self.detail.clone().into());
         object.extend(self.members.clone());
         Value::Object(object)
+    }
+}
+
+/// What to do, for those who do not read JSON.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
     }
 }
 

@@ -70,7 +70,7 @@ async fn round(tier: &Arc<Tier>, broker: &Broker, generation: Generation, jobs: 
     for topic in topics.iter().filter(|topic| topic.config.exported) {
         let wanted = ExportTopic { name: topic.name.to_string(), id: topic.id };
         if !jobs.contains_key(&topic.id) {
-            match exporter(&tier.store, reader.clone(), &wanted, (generation, tier.nonce)).await {
+            match exporter((&tier.store, reader.clone()), &wanted, (generation, tier.nonce), Options::default()).await {
                 Ok(exporter) => drop(jobs.insert(topic.id, Job::Runs(Box::new(exporter)))),
                 Err(error) => {
                     warn!(topic = %topic.name, %error, "export cannot begin, will try again");
@@ -104,10 +104,10 @@ async fn round(tier: &Arc<Tier>, broker: &Broker, generation: Generation, jobs: 
 /// # Errors
 /// The store fails, or the root is damaged.
 pub(crate) async fn exporter(
-    store: &Store,
-    source: TierReader,
+    (store, source): (&Store, TierReader),
     topic: &ExportTopic,
     (generation, nonce): (Generation, u64),
+    options: Options,
 ) -> Result<Exporter, ExportError> {
     let key = format!("{}{}", keys::table_prefix(&topic.name, &topic.id)?, keys::TABLE_FILE);
     let epoch = match store.load(&key, Class::Background).await? {
@@ -115,5 +115,5 @@ pub(crate) async fn exporter(
         None => LeaderEpoch(0),
     };
     let writer = Writer { generation, epoch, nonce };
-    Ok(Exporter::new(store.clone(), Arc::new(source), writer, Options::default()))
+    Ok(Exporter::new(store.clone(), Arc::new(source), writer, options))
 }
