@@ -186,8 +186,10 @@ fn ship(root: &Root, facts: &Facts<'_>, rules: &Rules, now: Timestamp, actions: 
     let cuts = cut::cuts(root.end, facts, rules, now);
     let room = ROOT_ENTRIES_BYTES_MAX.saturating_sub(root.entries_bytes()) / ENTRY_BYTES_MAX;
     let free = free_ids(root, facts, ObjectKind::Data, now).count();
-    let (data, groups) = ids_wanted(root, facts, rules, cuts.len(), now);
-    if data > 0 || groups > 0 {
+    let no_group_id = free_ids(root, facts, ObjectKind::Group, now).next().is_none();
+    // A commit brings the ids of the next objects with it, and a partition at rest needs none.
+    if !cuts.is_empty() && free == 0 || root.entries_bytes() > GROUP_AT_ENTRY_BYTES && no_group_id {
+        let (data, groups) = ids_wanted(root, facts, rules, cuts.len(), now);
         actions.push(Action::Register { data, groups, deadline: now.plus_ms(rules.id_life_ms) });
     }
     let count = cuts.len().min(room).min(free).min(OBJECTS_PER_COMMIT_MAX);

@@ -147,6 +147,14 @@ fn ids_come_before_objects_and_with_the_swap_before() {
 }
 
 #[test]
+fn a_partition_at_rest_asks_for_nothing() {
+    let taken = empty().draft(&writer(1)).unwrap().register(ObjectKind::Data, 2, Timestamp(7)).and_then(Draft::finish);
+    let actions = plan(&taken.unwrap(), &facts(0, &[]), &rules(), Timestamp(7));
+    assert!(matches!(actions.as_slice(), [Action::Release(ids)] if ids.len() == 2), "{actions:?}");
+    assert_eq!(plan(&empty(), &facts(0, &[]), &rules(), LATE.plus_ms(-1)), []);
+}
+
+#[test]
 fn entries_beyond_the_bound_go_to_a_group_that_grows() {
     let usual = (128 << 20, 1_700_000_000_000, 1_700_000_000_000);
     let mut root = root_of(&[usual; 280]);
