@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use broker_log::DiskFiles;
+use broker_model::Timestamp;
 use broker_model::machine::{CallId, Input, Machine, Refusal};
-use broker_model::{LeaderEpoch, Timestamp};
-use broker_quorum::{Driver, Propose};
+use broker_quorum::{DIRT_BYTES_MAX, Driver, FileLog};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -18,8 +19,6 @@ use crate::clock;
 
 /// Requests that wait for one machine.
 const QUEUE: usize = 4096;
-/// Dirt in a machine's log before it is compacted, in bytes.
-pub use broker_quorum::driver::DIRT_BYTES_MAX;
 /// A machine that cannot be reloaded is tried again after this time.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -89,11 +88,11 @@ pub struct Inbox<M: Machine> {
 }
 
 /// Owns `driver` until `stop`. `publish` is called after each change with the driver, before replies leave.
-pub async fn run<M: Machine, L: Propose>(
-    mut driver: Driver<M, L>,
+pub async fn run<M: Machine>(
+    mut driver: Driver<M, FileLog<DiskFiles>>,
     mut inbox: Inbox<M>,
-    mut publish: impl FnMut(&Driver<M, L>),
-    (mut epoch, stop): (LeaderEpoch, CancellationToken),
+    mut publish: impl FnMut(&Driver<M, FileLog<DiskFiles>>),
+    stop: CancellationToken,
 ) {
     let (mut waiting, mut next) = (HashMap::new(), 0u64);
     loop {
@@ -117,7 +116,7 @@ pub async fn run<M: Machine, L: Propose>(
             }
         }
         while !driver.is_leading() && !stop.is_cancelled() {
-            epoch.0 += 1;
+            let epoch = driver.log().next_epoch();
             warn!(%epoch, "coordinator lost its log, loads again");
             if let Err(error) = driver.reload(epoch, clock::now()) {
                 error!(%error, "coordinator cannot load its log");

@@ -81,17 +81,17 @@ impl Groups {
 
 /// Loads a machine from its partition and serves its queue.
 async fn own(machine: GroupMachine, partition: Arc<Partition>, inbox: Inbox<GroupMachine>, stop: CancellationToken) {
-    let epoch = partition.leader_epoch();
     let is_durable = partition.config().flush_messages == 1;
     let flush = if is_durable { Flush::BeforeCommit } else { Flush::Never };
     let log = match partition.shared_log() {
         Ok(log) => FileLog::new(log, flush),
         Err(error) => return error!(%partition, ?error, "group coordinator has no log"),
     };
+    let epoch = log.next_epoch();
     match Driver::load(machine, log, epoch, clock::now()) {
         Ok(driver) => {
             info!(%partition, "group coordinator loaded");
-            coordinator::run(driver, inbox, |_| partition.refresh(), (epoch, stop)).await;
+            coordinator::run(driver, inbox, |_| partition.refresh(), stop).await;
         }
         Err(error) => error!(%partition, %error, "group coordinator cannot load its log"),
     }

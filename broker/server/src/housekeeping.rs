@@ -56,6 +56,7 @@ fn retain(house: &House) {
         for partition in topic.partitions() {
             // An error stands in the log already: it was met where the log was opened.
             let _ = partition.retain(clock::now());
+            partition.tidy(clock::now());
         }
     }
 }

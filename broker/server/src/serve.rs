@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use broker_log::{DirError, DiskFiles, Identity, Log, LogConfig, OpenError, OpenHints};
 use broker_metadata::{BeginIncarnation, ClusterImage, Incarnation, MetadataMachine, Output, Request};
 use broker_model::machine::{CallId, Input};
-use broker_model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
+use broker_model::{PartitionIndex, TopicId, TopicPartition};
 use broker_partition::Durability;
 use broker_quorum::file::Flush;
 use broker_quorum::{Driver, FileLog, LoadError};
@@ -140,7 +140,7 @@ impl Node {
             disk: dir.clone(),
             cold: tier.clone(),
         };
-        let (driver, epoch, incarnation) = load_metadata(settings, &dir, &identity)?;
+        let (driver, incarnation) = load_metadata(settings, &dir, &identity)?;
         let image = driver.committed().map(|image| image.hard.clone()).unwrap_or_default();
         replicas.reconcile(&image);
         let (images, watched) = watch::channel(Arc::new(image));
@@ -149,7 +149,7 @@ impl Node {
             Parts { cluster_id: incarnation.cluster_id, topics: topics.clone(), metadata, groups: groups.clone() };
         let broker = Arc::new(Broker::new(settings, parts));
         let publish = publisher(replicas, groups, images);
-        tasks.spawn(coordinator::run(driver, inbox, publish, (epoch, stop.clone())));
+        tasks.spawn(coordinator::run(driver, inbox, publish, stop.clone()));
         let bound = listen(settings, &broker, (data, &tasks, &stop), &tier).await?;
         say(settings, &bound);
         let checkpoint: Arc<dyn Fn() + Send + Sync> = Arc::new({
@@ -195,15 +195,15 @@ fn load_metadata(
     settings: &Settings,
     dir: &LogDir,
     identity: &Identity,
-) -> Result<(MetadataDriver, LeaderEpoch, Incarnation), ServeError> {
+) -> Result<(MetadataDriver, Incarnation), ServeError> {
     let (name, topic) = METADATA;
     let partition = TopicPartition { topic, partition: PartitionIndex(0) };
     let hints = OpenHints { clean: false, ..dir.hints_for((name, partition), clock::now()) };
     let config = LogConfig { durability: Durability::Disk, ..LogConfig::default() };
     let path = settings.data_dir.join(format!("{name}-0"));
     let (log, _) = Log::open(DiskFiles, path, config, &hints).map_err(ServeError::MetadataLog)?;
-    let epoch = LeaderEpoch(log.epochs().latest().map_or(0, |latest| latest.0 + 1));
     let log = FileLog::new(Arc::new(Mutex::new(log)), Flush::BeforeCommit);
+    let epoch = log.next_epoch();
     let mut driver = Driver::load(MetadataMachine, log, epoch, clock::now()).map_err(ServeError::Metadata)?;
     let begin = Request::BeginIncarnation(BeginIncarnation {
         node: settings.node.node_id,
@@ -214,7 +214,7 @@ fn load_metadata(
     driver.handle(clock::now(), Input::Request(CallId(0), begin));
     driver.pump(clock::now());
     match driver.drain().into_iter().next() {
-        Some((_, Ok(Output::Incarnation(incarnation)))) => Ok((driver, epoch, incarnation)),
+        Some((_, Ok(Output::Incarnation(incarnation)))) => Ok((driver, incarnation)),
         Some((_, Ok(Output::Refused(error)))) => Err(ServeError::Incarnation(error.to_string())),
         Some((_, Err(refusal))) => Err(ServeError::Incarnation(refusal.to_string())),
         other => Err(ServeError::Incarnation(format!("it answered {other:?}"))),

@@ -235,7 +235,7 @@ async fn run(
         Err(error) => error!(%error, "cold records cannot be read"),
     }
     archives::prepare(&tier);
-    let Some(generation) = until_good(&tier, &stop).await else { return };
+    let Some(generation) = until_good(&tier, &broker, &stop).await else { return };
     let running = (tier.clone(), broker.clone());
     tasks.spawn(exports::run(running, generation, stop.clone()));
     tasks.spawn(purge::run((tier.clone(), broker.clone()), generation, (images.clone(), stop.clone())));
@@ -247,7 +247,7 @@ async fn run(
 }
 
 /// Probes until the store is good. `None` when it never will be, or the program stops.
-async fn until_good(tier: &Tier, stop: &CancellationToken) -> Option<Generation> {
+async fn until_good(tier: &Tier, broker: &Broker, stop: &CancellationToken) -> Option<Generation> {
     let mut told = String::new();
     loop {
         let known = tier.standing.read().clone();
@@ -260,6 +260,8 @@ async fn until_good(tier: &Tier, stop: &CancellationToken) -> Option<Generation>
             }
             Standing::Unsafe(why) => {
                 error!(url = %tier.config.url, why, "the store is not safe: nothing is shipped");
+                // Hot service goes on. What an archive there may say is not to be trusted.
+                broker.topics.load().iter().flat_map(|topic| topic.partitions()).for_each(|partition| partition.lead());
                 return None;
             }
             Standing::Unreached(why) => {

@@ -28,6 +28,9 @@ pub trait ColdReader: std::fmt::Debug + Send + Sync {
         from: Timestamp,
     ) -> Result<Option<ColdOffset>, ErrorCode>;
 
+    /// TIER-2: whether local data below `start` may go. A violation is counted and nothing is deleted.
+    fn covers(&self, partition: TopicPartition, start: Offset, log_start: Offset) -> bool;
+
     /// The first offset that retention left in the bucket; `None` where the partition is not archived.
     fn tiered_start(&self, partition: TopicPartition) -> Option<Offset>;
 

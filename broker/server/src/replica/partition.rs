@@ -17,10 +17,11 @@ use broker_log::{
 };
 use broker_model::config::{TimestampType, TopicConfig};
 use broker_model::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
-use broker_partition::LeaderEpochs;
+use broker_partition::{EpochStart, LeaderEpochs};
 use bytes::Bytes;
 use gateway_http::SourceError;
 use parking_lot::Mutex;
+use tiering_tier::TierTail;
 use tracing::{error, info, warn};
 
 use super::append_times::AppendTimes;
@@ -111,6 +112,7 @@ pub struct Partition {
     producer_expiration_ms: i64,
     opened: OnceLock<Result<Open, ErrorCode>>,
     is_deleted: AtomicBool,
+    waits_for_archive: AtomicBool,
     pub(super) append_times: Mutex<AppendTimes>,
     pub(super) cold: Arc<dyn ColdReader>,
 }
@@ -136,7 +138,9 @@ impl Partition {
         producer_expiration_ms: i64,
         (disk, cold): (Arc<dyn Disk>, Arc<dyn ColdReader>),
     ) -> Partition {
+        let waits = config.tiered && may_be_short(&*disk, &topic, id);
         Partition {
+            waits_for_archive: AtomicBool::new(waits),
             id,
             topic,
             waiters: Waiters::default(),
@@ -198,7 +202,45 @@ impl Partition {
         if self.is_deleted.load(Ordering::Acquire) {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
+        if self.waits_for_archive() {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
         self.opened.get_or_init(|| self.open_log()).as_ref().map_err(|error| *error)
+    }
+
+    /// True while this log must not lead: the machine restarted without a clean stop, so the log may have lost what its
+    /// archive holds.
+    #[must_use]
+    pub fn waits_for_archive(&self) -> bool {
+        self.waits_for_archive.load(Ordering::Acquire)
+    }
+
+    /// The log leads as it is.
+    pub fn lead(&self) {
+        self.waits_for_archive.store(false, Ordering::Release);
+        self.waiters.wake();
+    }
+
+    /// What the archive ends with; `None` where there is none. A log that ends before it drops what it has and begins at
+    /// the archive's end, with the producers and epochs of then. Afterwards the partition leads.
+    ///
+    /// # Errors
+    /// The log cannot be opened or reset.
+    pub fn archive_is(&self, tail: Option<TierTail>) -> Result<(), ErrorCode> {
+        let opened = self.opened.get_or_init(|| self.open_log()).as_ref().map_err(|error| *error)?;
+        if let Some(tail) = tail.filter(|tail| tail.end > opened.reader.end()) {
+            warn!(partition = %self, log_end = %opened.reader.end(), archive_end = %tail.end, "log begins anew at its archive's end");
+            let entries = tail.epochs.iter().map(|entry| EpochStart { epoch: entry.epoch, start: entry.start });
+            let producers = Some(&*tail.producers).filter(|snapshot| !snapshot.is_empty());
+            let mut log = opened.writer.lock();
+            let reset = log.reset_to(tail.end, LeaderEpochs::from_entries(entries), producers, clock::now());
+            reset.and_then(|()| log.begin_epoch(self.epoch)).map_err(|error| {
+                error!(partition = %self, %error, "log cannot begin anew");
+                ErrorCode::KafkaStorageError
+            })?;
+        }
+        self.lead();
+        Ok(())
     }
 
     fn open_log(&self) -> Result<Open, ErrorCode> {
@@ -212,7 +254,9 @@ impl Partition {
         if report.batches_scanned > 0 {
             info!(partition = %self, ?report, "log recovered");
         }
-        log.begin_epoch(self.epoch).map_err(|error| {
+        // A coordinator in this partition may have led it under later epochs than the broker's.
+        let epoch = log.epochs().latest().map_or(self.epoch, |latest| latest.max(self.epoch));
+        log.begin_epoch(epoch).map_err(|error| {
             error!(partition = %self, %error, "leader epoch cannot be begun");
             ErrorCode::KafkaStorageError
         })?;
@@ -441,6 +485,13 @@ impl Partition {
             warn!(partition = %self, %error, "log cannot be flushed");
         }
     }
+}
+
+/// True where the log may end before its archive: it was not closed, and the machine restarted since.
+fn may_be_short(disk: &dyn Disk, topic: &str, id: TopicPartition) -> bool {
+    let hints = disk.hints(topic, id, clock::now());
+    let is_unsure = !hints.clean && !hints.same_boot;
+    is_unsure && disk.root().join(format!("{topic}-{}", id.partition)).exists()
 }
 
 fn ends_of(reader: &LogReader<DiskFiles>) -> Ends {

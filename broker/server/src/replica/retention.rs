@@ -39,6 +39,9 @@ impl Partition {
             active.closed = active.bytes > 0;
         }
         let Some(start) = local_start(&facts(&segments), now) else { return Ok(()) };
+        if config.tiered && !self.cold.covers(self.id, start, log_start) {
+            return Ok(());
+        }
         self.delete_below(open, (start.min(high_watermark), now), config.tiered);
         Ok(())
     }
@@ -57,6 +60,16 @@ impl Partition {
         match deleted {
             Ok(_) => info!(partition = %self, %start, "local segments deleted"),
             Err(error) => warn!(partition = %self, %error, "local segments cannot be deleted"),
+        }
+    }
+
+    /// Forgets producers that were silent too long, and closes files that nobody needs open.
+    pub fn tidy(&self, now: Timestamp) {
+        if self.is_open()
+            && let Ok(open) = self.open()
+        {
+            open.writer.lock().expire_producers(now);
+            open.reader.release_idle();
         }
     }
 

@@ -9,7 +9,7 @@ use broker_model::config::TopicConfig;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use tiering_manifest::{Generation, PartitionPrefix, TopicFile};
 use tiering_plan::Rules;
-use tiering_tier::{ArchiveConfig, Hooks, PartitionArchive, Point, bucket};
+use tiering_tier::{ArchiveConfig, ColdError, Hooks, PartitionArchive, Point, TierReader, bucket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -20,8 +20,8 @@ use crate::clock;
 use crate::replica::{Partition, ShippedLog};
 use crate::topics::Topic;
 
-/// How long an id may be used after it was registered, in milliseconds.
-const ID_LIFE_MS: i64 = 15 * 60 * 1000;
+/// How long an id may be used after it was registered, in milliseconds: a day, so that an idle partition asks nothing.
+const ID_LIFE_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long an object stays after no root refers to it, for readers with an older root, in milliseconds.
 const GRACE_MS: i64 = 60 * 1000;
 /// Ids that an idle partition keeps registered, so that the next object needs no swap before it.
@@ -72,7 +72,7 @@ async fn reconcile(tier: &Tier, broker: &Broker, generation: Generation) -> bool
         for partition in topic.partitions() {
             match tier.uploader.handle(&partition.id) {
                 Some(handle) => handle.set_rules(rules(tier, &topic.config)),
-                None => open(tier, partition, generation),
+                None => complete &= open(tier, partition, generation).await,
             }
         }
     }
@@ -99,10 +99,14 @@ async fn describe(tier: &Tier, topic: &Topic) -> Result<(), bucket::BucketError>
     bucket::describe_topic(&tier.store, &file).await
 }
 
-fn open(tier: &Tier, partition: &Arc<Partition>, generation: Generation) {
+/// Begins a partition's archive. False where the bucket has to be asked again before the partition may lead.
+async fn open(tier: &Tier, partition: &Arc<Partition>, generation: Generation) -> bool {
     let prefix = match PartitionPrefix::new(&partition.topic, partition.id.topic, partition.id.partition) {
         Ok(prefix) => prefix,
-        Err(error) => return warn!(%partition, %error, "partition cannot be archived"),
+        Err(error) => {
+            warn!(%partition, %error, "partition cannot be archived");
+            return true;
+        }
     };
     let config = ArchiveConfig {
         store: tier.store.clone(),
@@ -117,8 +121,28 @@ fn open(tier: &Tier, partition: &Arc<Partition>, generation: Generation) {
     let (archive, handle) = PartitionArchive::open(config, Arc::new(ShippedLog(partition.clone())));
     if let Some(reader) = tier.reader.get() {
         reader.attach(&handle);
+        if partition.waits_for_archive() && !compare(reader, partition).await {
+            return false;
+        }
     }
     tier.uploader.add(archive);
+    true
+}
+
+/// The archive wins: a log that a power cut left shorter than its archive begins at the archive's end. False where the
+/// bucket does not answer.
+async fn compare(reader: &TierReader, partition: &Arc<Partition>) -> bool {
+    let tail = match reader.tail(&partition.id).await {
+        Ok(tail) => Some(tail),
+        Err(ColdError::Unknown(_)) => None,
+        Err(error) => {
+            warn!(%partition, %error, "partition waits for its archive: its log was not shut down cleanly");
+            return false;
+        }
+    };
+    let partition = partition.clone();
+    let compared = tokio::task::spawn_blocking(move || partition.archive_is(tail)).await;
+    compared.is_ok_and(|compared| compared.is_ok())
 }
 
 /// Where the local copy of a partition's root lies.

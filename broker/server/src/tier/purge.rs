@@ -3,6 +3,7 @@
 //! The metadata log keeps a purge record until the bucket is empty of the topic, so a crash in between loses nothing. Each
 //! partition's root is swapped to deleted first, then its objects go, the root last; then the topic's description.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tiering_manifest::{Generation, PartitionPrefix};
 use tiering_plan::Rules;
 use tiering_tier::{ArchiveConfig, Hooks, MemLog, PartitionArchive, ShipErrorKind, Step, bucket};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{LOOK_INTERVAL, Tier};
 use crate::broker::Broker;
@@ -22,38 +24,51 @@ use crate::clock;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(5);
 
-/// Purges what the image says until `stop`.
+/// Purges what the image says until `stop`. Each topic has a task of its own: one that must wait (a dead writer's late
+/// writes are waited out) holds up no other.
 pub(super) async fn run(
     (tier, broker): (Arc<Tier>, Arc<Broker>),
     generation: Generation,
     (mut images, stop): (watch::Receiver<Arc<ClusterImage>>, CancellationToken),
 ) {
+    let mut running: JoinSet<TopicId> = JoinSet::new();
+    let mut known = BTreeSet::new();
     loop {
         let image = images.borrow_and_update().clone();
-        let mut failed = false;
-        for (id, purge) in image.purges() {
-            let done = tokio::select! {
-                done = purge_topic(&tier, (id, purge), generation, epoch(&image)) => done,
-                () = stop.cancelled() => return,
-            };
-            match done {
-                Ok(()) => {
-                    info!(topic = %purge.name, "bucket is empty of the deleted topic");
-                    // A refusal is met again with the next image.
-                    drop(broker.metadata.ask(Request::PurgeFinished(id)).answer().await);
-                }
-                Err(why) => {
-                    warn!(topic = %purge.name, why, "deleted topic cannot be purged from the bucket, will try again");
-                    failed = true;
-                }
-            }
+        for (id, purge) in image.purges().filter(|(id, _)| known.insert(*id)) {
+            let job = until_purged((tier.clone(), broker.clone()), (id, purge.clone()), generation, epoch(&image));
+            running.spawn(job);
         }
         tokio::select! {
             changed = images.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(PAUSE_AFTER_ERROR), if failed => {}
+            Some(done) = running.join_next(), if !running.is_empty() => match done {
+                Ok(id) => drop(known.remove(&id)),
+                Err(error) => error!(%error, "a purge died"),
+            },
             () = stop.cancelled() => return,
         }
     }
+}
+
+async fn until_purged(
+    (tier, broker): (Arc<Tier>, Arc<Broker>),
+    (id, purge): (TopicId, Purge),
+    generation: Generation,
+    epoch: LeaderEpoch,
+) -> TopicId {
+    loop {
+        match purge_topic(&tier, (id, &purge), generation, epoch).await {
+            Ok(()) => break,
+            Err(why) => {
+                warn!(topic = %purge.name, why, "deleted topic cannot be purged from the bucket, will try again");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+    info!(topic = %purge.name, "bucket is empty of the deleted topic");
+    // A refusal is met again at the next start: the record is still there, and nothing is left to do for it.
+    drop(broker.metadata.ask(Request::PurgeFinished(id)).answer().await);
+    id
 }
 
 /// This process's epoch: beyond that of any leader of an earlier one.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use broker_model::{ErrorCode, Offset, Timestamp, TopicPartition};
 use bytes::Bytes;
 use gateway_http::{ColdBounds, ColdSource, Slice, SourceError, TimeWindow};
-use tiering_tier::{ColdError, ColdErrorKind, TierReader};
+use tiering_tier::{ColdError, ColdErrorKind, TierReader, invariants};
 
 use super::Tier;
 use crate::replica::{ColdOffset, ColdReader};
@@ -40,6 +40,17 @@ impl ColdReader for Tier {
         let reader = self.reader.get().ok_or(ErrorCode::OffsetNotAvailable)?;
         let found = reader.offset_for_time(&partition, from).await.map_err(|error| code(&error))?;
         Ok(found.map(|hit| (hit.offset, hit.timestamp, hit.leader_epoch)))
+    }
+
+    fn covers(&self, partition: TopicPartition, start: Offset, log_start: Offset) -> bool {
+        let root = self.uploader.handle(&partition).and_then(|handle| handle.root());
+        match invariants::local_delete_is_covered(root.as_deref(), start, log_start) {
+            Ok(()) => true,
+            Err(broken) => {
+                tracing::error!(%partition, %broken, "local segments are kept");
+                false
+            }
+        }
     }
 
     fn tiered_start(&self, partition: TopicPartition) -> Option<Offset> {
