@@ -9,35 +9,37 @@ use tiering_manifest::{Doom, Entry, Footer, Group, PartitionPrefix, Root};
 use crate::store::{State, Stored};
 
 /// A promise that does not hold: its ID, and what was found.
-pub type Broken = (&'static str, String);
+pub(crate) type Broken = (&'static str, String);
 
 /// What the checks know beside the store.
-pub struct Truth<'a> {
+pub(crate) struct Truth<'a> {
     /// The partition's directory.
-    pub prefix: &'a PartitionPrefix,
+    pub(crate) prefix: &'a PartitionPrefix,
     /// Every batch that was ever appended: base, end, bytes.
-    pub model: &'a [(i64, i64, Bytes)],
+    pub(crate) model: &'a [(i64, i64, Bytes)],
     /// The first offset that the local log still has.
-    pub local_start: i64,
+    pub(crate) local_start: i64,
+    /// The topic is deleted: nothing of it is promised any more, but nothing of it may be left.
+    pub(crate) deleted: bool,
     /// The log start offset of the local log.
-    pub log_start: i64,
+    pub(crate) log_start: i64,
 }
 
 /// Objects that were held against the log already, by version.
-pub type Verified = BTreeMap<String, u64>;
+pub(crate) type Verified = BTreeMap<String, u64>;
 
 fn broken<T>(promise: &'static str, detail: String) -> Result<T, Broken> {
     Err((promise, detail))
 }
 
 /// All promises.
-pub fn check(state: &State, truth: &Truth<'_>, verified: &mut Verified) -> Result<(), Broken> {
+pub(crate) fn check(state: &State, truth: &Truth<'_>, verified: &mut Verified) -> Result<(), Broken> {
     if let Some((promise, detail)) = state.witnessed.first() {
         return broken(promise, detail.clone());
     }
     let key = truth.prefix.root();
     let Some(stored) = state.objects.get(&key) else {
-        if truth.local_start > truth.log_start {
+        if truth.local_start > truth.log_start && !truth.deleted {
             return broken("TIER-2", format!("local data below {} is gone, and there is no root", truth.local_start));
         }
         return match state.objects.keys().next() {

@@ -13,6 +13,7 @@ use store::Mutation;
 use world::World;
 
 const TURNS: usize = 3_000;
+const SEEDS: u64 = 40;
 
 /// What one seed came to.
 fn run(seed: u64, mutation: Mutation, turns: usize) -> (World, Result<(), check::Broken>) {
@@ -33,17 +34,19 @@ fn must_hold(seed: u64, turns: usize) -> World {
 
 #[test]
 fn the_promises_hold_for_every_seed() {
-    let mut faults = std::collections::BTreeMap::new();
+    let mut met = std::collections::BTreeMap::new();
     let mut crashes = 0;
-    for seed in 0..60 {
+    for seed in 0..SEEDS {
         let world = must_hold(seed, TURNS);
         crashes += world.crashes;
-        for (kind, count) in &world.store.0.lock().faults {
-            *faults.entry(*kind).or_insert(0) += count;
+        for (what, count) in &world.store.0.lock().faults {
+            *met.entry(*what).or_insert(0) += count;
         }
     }
-    println!("faults met: {faults:?}, crashes: {crashes}");
-    assert!(crashes > 60 && faults.values().all(|count| *count > 60) && faults.len() == 4, "{faults:?} {crashes}");
+    println!("met in {SEEDS} seeds: {met:?}, crashes: {crashes}");
+    // A simulation that no longer reaches a part of the protocol says nothing about it.
+    assert_eq!(met.len(), 16, "{met:?}");
+    assert!(crashes > SEEDS && met.values().all(|count| *count > 0), "{met:?}");
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn caught(mutation: Mutation, promises: &[&str]) {
     for seed in 0..200 {
         match run(seed, mutation, TURNS).1 {
             Err((promise, detail)) if promises.contains(&promise) => {
-                println!("{mutation:?}: seed {seed}: {promise}: {detail}");
+                assert!(!detail.is_empty(), "seed {seed} says what it found");
                 return;
             }
             Err((promise, _)) => drop(others.insert(promise)),

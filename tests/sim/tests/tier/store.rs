@@ -22,16 +22,16 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
-use tiering_manifest::{Key, Root};
+use tiering_manifest::{Doom, Key, Root};
 
 use crate::random::Random;
 
 /// How long after it was sent a request can still take effect: a store refuses older signatures.
-pub const REQUEST_LIFE_MS: i64 = 15 * 60 * 1000;
+pub(crate) const REQUEST_LIFE_MS: i64 = 15 * 60 * 1000;
 
 /// A rule of the protocol that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
+pub(crate) enum Mutation {
     /// The protocol as it is.
     None,
     /// The fence is skipped: a swap wins whatever the key holds.
@@ -54,11 +54,11 @@ pub enum Mutation {
 
 /// What the store holds under a key.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// The content.
-    pub bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// The version.
-    pub etag: u64,
+    pub(crate) etag: u64,
 }
 
 struct Late {
@@ -69,19 +69,19 @@ struct Late {
 }
 
 /// Everything that a seed decides and that checks look at.
-pub struct State {
+pub(crate) struct State {
     /// The content of the store.
-    pub objects: BTreeMap<String, Stored>,
+    pub(crate) objects: BTreeMap<String, Stored>,
     /// The virtual time in milliseconds.
-    pub now: i64,
+    pub(crate) now: i64,
     /// Counts effects, so that checks run only when something changed.
-    pub changes: u64,
+    pub(crate) changes: u64,
     /// What the witness saw that may never be, by promise.
-    pub witnessed: Vec<(&'static str, String)>,
+    pub(crate) witnessed: Vec<(&'static str, String)>,
     /// What happened, in order.
-    pub trace: Vec<String>,
+    pub(crate) trace: Vec<String>,
     /// One in so many requests fails in some way; 0 for never.
-    pub fault_in: u64,
+    pub(crate) fault_in: u64,
     random: Random,
     mutation: Mutation,
     late: Vec<Late>,
@@ -90,17 +90,17 @@ pub struct State {
     /// The root as its writer believes it is, where a mutation changed it.
     shadow: Option<Bytes>,
     etags: u64,
-    /// Counts the faults that were met, by name.
-    pub faults: BTreeMap<&'static str, u64>,
+    /// Counts the faults and the parts of the protocol that were met, by name.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
 }
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
-pub struct SimStore(pub Arc<Mutex<State>>);
+pub(crate) struct SimStore(pub(crate) Arc<Mutex<State>>);
 
 impl SimStore {
     /// An empty store.
-    pub fn new(seed: u64, mutation: Mutation) -> SimStore {
+    pub(crate) fn new(seed: u64, mutation: Mutation) -> SimStore {
         SimStore(Arc::new(Mutex::new(State {
             objects: BTreeMap::new(),
             now: 1_700_000_000_000,
@@ -120,7 +120,7 @@ impl SimStore {
     }
 
     /// Moves the clock; what was sent too long ago never arrives.
-    pub fn pass(&self, ms: i64) {
+    pub(crate) fn pass(&self, ms: i64) {
         let mut state = self.0.lock();
         state.now += ms;
         let now = state.now;
@@ -129,7 +129,7 @@ impl SimStore {
     }
 
     /// Lets one late put arrive.
-    pub fn release_one(&self) {
+    pub(crate) fn release_one(&self) {
         let mut state = self.0.lock();
         if state.late.is_empty() {
             return;
@@ -138,6 +138,7 @@ impl SimStore {
         let at = state.random.below(count) as usize;
         let late = state.late.remove(at);
         let outcome = state.put(&late.key, late.bytes, &late.mode);
+        state.met(if outcome.is_ok() { "late put arrives" } else { "late put is refused" });
         state.note(format!("late put {} {}", late.key, if outcome.is_ok() { "arrives" } else { "is refused" }));
     }
 }
@@ -145,6 +146,37 @@ impl SimStore {
 impl State {
     fn note(&mut self, line: String) {
         self.trace.push(line);
+    }
+
+    fn met(&mut self, what: &'static str) {
+        *self.faults.entry(what).or_default() += 1;
+    }
+
+    /// Notes what the step from one root to the next is, so that a test can see that all of them are reached.
+    fn meet_root(&mut self, root: &Root) {
+        let Some(last) = self.last_root.take() else { return };
+        let members = |root: &Root| root.condemned.iter().filter(|row| row.doom != Doom::File).count();
+        let met = [
+            (root.writer != last.writer, "takeover"),
+            (root.end > last.end, "commit"),
+            (root.groups.len() > last.groups.len(), "new group"),
+            (
+                root.groups.last().map(|group| group.base) == last.groups.last().map(|group| group.base)
+                    && root.groups.last().map(|group| group.count) > last.groups.last().map(|group| group.count),
+                "grown group",
+            ),
+            (members(root) > members(&last), "members condemned"),
+            (root.start > last.start, "start advances"),
+            (root.occupied.len() > last.occupied.len(), "occupy"),
+            (root.occupied.len() < last.occupied.len(), "vacate"),
+            (root.condemned.len() < last.condemned.len(), "forget"),
+            (root.state != last.state, "deleted"),
+        ];
+        for (happened, what) in met {
+            if happened {
+                self.met(what);
+            }
+        }
     }
 
     /// Decides about a request.
@@ -217,12 +249,13 @@ impl State {
             self.witnessed.push(("TIER-1", "a root was sent that cannot be read".to_owned()));
             return Some(bytes);
         };
-        if let Some(last) = &self.last_root {
-            if let Err(conflict) = root.succeeds(last) {
-                self.witnessed.push(("TIER-4", conflict.to_string()));
-            }
+        if let Some(last) = &self.last_root
+            && let Err(conflict) = root.succeeds(last)
+        {
+            self.witnessed.push(("TIER-4", conflict.to_string()));
         }
         self.trace.push(format!("root {} sequence {} end {}", root.writer, root.sequence, root.end));
+        self.meet_root(&root);
         self.last_root = Some(root.clone());
         let mut changed = root.clone();
         match self.mutation {

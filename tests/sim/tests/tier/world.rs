@@ -32,8 +32,6 @@ struct Process {
     archive: Arc<Mutex<PartitionArchive<MemLog>>>,
     handle: ArchiveHandle,
     step: Option<Running>,
-    /// When the step that runs began.
-    since: i64,
     halted: bool,
 }
 
@@ -49,11 +47,11 @@ enum Turn {
 }
 
 /// One seed's world.
-pub struct World {
+pub(crate) struct World {
     random: Random,
     mutation: Mutation,
     /// The store, and what it saw.
-    pub store: SimStore,
+    pub(crate) store: SimStore,
     prefix: PartitionPrefix,
     log: Arc<MemLog>,
     model: Vec<(i64, i64, Bytes)>,
@@ -62,13 +60,15 @@ pub struct World {
     rules: Rules,
     verified: Verified,
     checked: u64,
-    /// Objects that a commit named, crashes, takeovers: what the seed reached.
-    pub crashes: u64,
+    deleted: bool,
+    quiet_start: bool,
+    /// Writers that were crashed.
+    pub(crate) crashes: u64,
 }
 
 impl World {
     /// A world before its first turn.
-    pub fn new(seed: u64, mutation: Mutation) -> World {
+    pub(crate) fn new(seed: u64, mutation: Mutation) -> World {
         let mut random = Random::new(seed);
         let rules = Rules {
             object_bytes: 200 + random.below(400),
@@ -92,15 +92,18 @@ impl World {
             rules,
             verified: Verified::new(),
             checked: u64::MAX,
+            deleted: false,
+            quiet_start: false,
             crashes: 0,
         };
         world.log.advance_log_start(Offset::ZERO);
-        // Some worlds begin with a backlog that needs groups.
+        // Some worlds begin with so many objects that groups are near, or are there already.
         if world.random.below(6) == 0 {
-            world.rules.object_bytes = 1;
-            for _ in 0..400 {
+            world.rules = Rules { object_bytes: 1, retention_bytes: None, retention_ms: Some(6 * HOUR), ..world.rules };
+            for _ in 0..[290, 560][world.random.below(2) as usize] {
                 world.append();
             }
+            world.quiet_start = true;
         }
         world
     }
@@ -109,7 +112,13 @@ impl World {
     ///
     /// # Errors
     /// The first promise that is broken.
-    pub fn live(&mut self, turns: usize) -> Result<(), Broken> {
+    pub(crate) fn live(&mut self, turns: usize) -> Result<(), Broken> {
+        if self.quiet_start {
+            let faults = std::mem::take(&mut self.store.0.lock().fault_in);
+            self.start();
+            self.run_until_idle()?;
+            self.store.0.lock().fault_in = faults;
+        }
         for _ in 0..turns {
             self.turn();
             self.check()?;
@@ -183,9 +192,8 @@ impl World {
             hooks: Hooks::default(),
         };
         let (archive, handle) = PartitionArchive::open(config, Arc::clone(&self.log));
-        let since = self.now();
         let archive = Arc::new(Mutex::new(archive));
-        self.processes.push(Process { archive, handle, step: None, since, halted: false });
+        self.processes.push(Process { archive, handle, step: None, halted: false });
         self.trace(format!("start {writer}"));
     }
 
@@ -208,13 +216,11 @@ impl World {
 
     /// Polls a process to its next point.
     fn poll(&mut self, at: usize) -> Turn {
-        let now = self.now();
         let process = &mut self.processes[at];
         if process.halted {
             return Turn::Halted;
         }
         let step = process.step.get_or_insert_with(|| {
-            process.since = now;
             let archive = Arc::clone(&process.archive);
             Box::pin(async move { archive.lock().await.step().await })
         });
@@ -269,6 +275,7 @@ impl World {
         let truth = Truth {
             prefix: &self.prefix,
             model: &self.model,
+            deleted: self.deleted,
             local_start: bounds.local_start.0,
             log_start: bounds.log_start.0,
         };
@@ -293,6 +300,7 @@ impl World {
         }
         self.all_is_shipped()?;
         if self.random.below(2) == 0 {
+            self.deleted = true;
             self.processes[0].handle.delete();
             for _ in 0..6 {
                 if self.run_until_idle()? == Turn::Purged {
