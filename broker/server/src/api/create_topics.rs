@@ -47,7 +47,7 @@ pub(super) fn start(call: Call, request: CreateTopicsRequest) -> Pending {
         let topics = request.topics.iter().filter_map(|asked| created.remove(&*asked.name));
         let topics = topics.map(|topic| answer(&call, topic)).collect();
         let throttle_time_ms = call.context.throttle_ms();
-        call.reply(&CreateTopicsResponse { throttle_time_ms, topics, ..Default::default() })
+        call.reply(&CreateTopicsResponse { throttle_time_ms, topics })
     })
 }
 
@@ -113,7 +113,6 @@ fn answer(call: &Call, created: CreatedTopic) -> CreatableTopicResult {
                 config_source: config.source.code(),
                 is_sensitive: config.def.sensitive(),
                 value: config.value.as_deref().map(Str::from),
-                ..Default::default()
             });
             CreatableTopicResult {
                 name,

@@ -64,7 +64,7 @@ fn all_failed(refs: Vec<TopicRef>, error: &TopicError) -> Vec<DeletedTopic> {
 
 fn response(call: &Call, deleted: Vec<DeletedTopic>) -> DeleteTopicsResponse {
     let responses = deleted.into_iter().map(answer).collect();
-    DeleteTopicsResponse { throttle_time_ms: call.context.throttle_ms(), responses, ..Default::default() }
+    DeleteTopicsResponse { throttle_time_ms: call.context.throttle_ms(), responses }
 }
 
 fn answer(deleted: DeletedTopic) -> DeletableTopicResult {
@@ -80,7 +80,6 @@ fn answer(deleted: DeletedTopic) -> DeletableTopicResult {
                 topic_id: id,
                 error_code: error.code.code(),
                 error_message: Some(error.message.as_str().into()),
-                ..Default::default()
             }
         }
     }

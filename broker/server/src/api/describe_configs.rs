@@ -18,7 +18,7 @@ const BROKER: i8 = 4;
 pub(super) fn start(call: Call, request: DescribeConfigsRequest) -> Pending {
     let results = request.resources.iter().map(|resource| describe(&call, &request, resource)).collect();
     let throttle_time_ms = call.context.throttle_ms();
-    call.ready(&DescribeConfigsResponse { throttle_time_ms, results, ..Default::default() })
+    call.ready(&DescribeConfigsResponse { throttle_time_ms, results })
 }
 
 fn describe(call: &Call, request: &DescribeConfigsRequest, asked: &DescribeConfigsResource) -> DescribeConfigsResult {
@@ -71,7 +71,6 @@ fn one(request: &DescribeConfigsRequest, config: Described) -> DescribeConfigsRe
         name: place.name.into(),
         value: place.value.as_deref().map(Str::from),
         source: place.source.code(),
-        ..Default::default()
     };
     DescribeConfigsResourceResult {
         name: config.def.name.into(),
@@ -85,6 +84,5 @@ fn one(request: &DescribeConfigsRequest, config: Described) -> DescribeConfigsRe
             false => Vec::new(),
         },
         value: config.value.as_deref().map(Str::from),
-        ..Default::default()
     }
 }

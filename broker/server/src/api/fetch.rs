@@ -193,12 +193,7 @@ impl Fetch {
         for (topic, topic_id, count) in &self.topics {
             let partitions = targets.by_ref().take(*count).zip(looks.by_ref());
             let partitions = partitions.map(|(target, look)| self.answer_one(target, look, &mut bodies)).collect();
-            responses.push(FetchableTopicResponse {
-                topic: topic.clone(),
-                topic_id: *topic_id,
-                partitions,
-                ..Default::default()
-            });
+            responses.push(FetchableTopicResponse { topic: topic.clone(), topic_id: *topic_id, partitions });
         }
         let throttle_time_ms = self.call.context.throttle_ms();
         self.call.reply_with(&FetchResponse { throttle_time_ms, responses, ..Default::default() }, bodies)

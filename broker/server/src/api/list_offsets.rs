@@ -58,7 +58,7 @@ pub(super) fn start(call: Call, request: ListOffsetsRequest) -> Pending {
                 };
                 partitions.push(answer_of(asked.partition_index, answer));
             }
-            let answer = ListOffsetsTopicResponse { name: topic.name, partitions, ..Default::default() };
+            let answer = ListOffsetsTopicResponse { name: topic.name, partitions };
             response.topics.push(answer);
         }
         response.throttle_time_ms = call.context.throttle_ms();

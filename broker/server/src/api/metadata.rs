@@ -113,7 +113,6 @@ fn describe(call: &Call, topic: &Topic) -> MetadataResponseTopic {
         replica_nodes: vec![node],
         isr_nodes: vec![node],
         offline_replicas: if partition.is_offline() { vec![node] } else { Vec::new() },
-        ..Default::default()
     });
     MetadataResponseTopic {
         name: Some(topic.name.as_ref().into()),

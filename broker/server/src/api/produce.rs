@@ -65,7 +65,6 @@ pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
             name: topic.name,
             topic_id: topic.topic_id,
             partition_responses: answers,
-            ..Default::default()
         });
     }
     response.throttle_time_ms = call.context.throttle_ms();

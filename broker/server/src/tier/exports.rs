@@ -4,6 +4,7 @@
 //! fences who was before. A topic whose export stops for good does not stop the others.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -69,16 +70,20 @@ async fn round(tier: &Arc<Tier>, broker: &Broker, generation: Generation, jobs: 
     let mut lag = 0;
     for topic in topics.iter().filter(|topic| topic.config.exported) {
         let wanted = ExportTopic { name: topic.name.to_string(), id: topic.id };
-        if !jobs.contains_key(&topic.id) {
-            match exporter((&tier.store, reader.clone()), &wanted, (generation, tier.nonce), Options::default()).await {
-                Ok(exporter) => drop(jobs.insert(topic.id, Job::Runs(Box::new(exporter)))),
-                Err(error) => {
-                    warn!(topic = %topic.name, %error, "export cannot begin, will try again");
-                    continue;
+        let job = match jobs.entry(topic.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let source = (&tier.store, reader.clone());
+                match exporter(source, &wanted, (generation, tier.nonce), Options::default()).await {
+                    Ok(exporter) => place.insert(Job::Runs(Box::new(exporter))),
+                    Err(error) => {
+                        warn!(topic = %topic.name, %error, "export cannot begin, will try again");
+                        continue;
+                    }
                 }
             }
-        }
-        let Some(Job::Runs(exporter)) = jobs.get_mut(&topic.id) else { continue };
+        };
+        let Job::Runs(exporter) = job else { continue };
         let partitions: Vec<PartitionIndex> = topic.partitions().map(|partition| partition.id.partition).collect();
         match exporter.run_once(&wanted, &partitions, clock::now()).await {
             Ok(progress) => {
@@ -91,7 +96,7 @@ async fn round(tier: &Arc<Tier>, broker: &Broker, generation: Generation, jobs: 
                     warn!(topic = %topic.name, %error, "export waits");
                 } else {
                     error!(topic = %topic.name, %error, "export stopped");
-                    jobs.insert(topic.id, Job::Stopped);
+                    *job = Job::Stopped;
                 }
             }
         }
