@@ -107,8 +107,6 @@ pub struct TierLsArgs {
 /// What to check.
 #[derive(Clone, Debug, Args)]
 pub struct TierVerifyArgs {
-    /// Only this topic
-    pub topic: Option<String>,
     /// Read every object and check its bytes too, not only manifests and footers
     #[arg(long)]
     pub data: bool,
@@ -160,7 +158,7 @@ mod tests {
         };
         assert_eq!((replay.topic.as_str(), replay.partition, replay.encoding), ("flights", vec![1], Encoding::Text));
         let verify = parse(&["tier", "verify", "--data"]).chosen();
-        assert!(matches!(verify, Command::Tier(TierCommand::Verify(TierVerifyArgs { topic: None, data: true }))));
+        assert!(matches!(verify, Command::Tier(TierCommand::Verify(TierVerifyArgs { data: true }))));
         assert!(matches!(parse(&["tier", "ls", "flights"]).chosen(), Command::Tier(TierCommand::Ls(_))));
         assert!(matches!(parse(&["export"]).chosen(), Command::Export(_)));
         let both = Cli::try_parse_from(["strata", "replay", "t", "--from-offset", "1", "--from-time", "0"]);

@@ -121,8 +121,17 @@ impl Tier {
             let why = handle.halted()?;
             Some(format!("shipping of {} halted: {why}", handle.partition()))
         });
-        let reasons = reason.into_iter().chain(halted);
+        let failing = self.failing().map(|why| format!("the store fails, shipping waits: {why}"));
+        let reasons = reason.into_iter().chain(halted).chain(failing);
         reasons.map(|detail| NotReady { component: "tier".to_owned(), detail }).collect()
+    }
+
+    /// What the last request of some archive failed with, until it succeeds.
+    fn failing(&self) -> Option<String> {
+        self.uploader.handles().into_iter().find_map(|handle| {
+            let stats = handle.stats();
+            stats.last_error.filter(|_| stats.halted.is_none())
+        })
     }
 
     fn writer(&self, generation: Generation, epoch: LeaderEpoch) -> Writer {

@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use broker_model::{PartitionIndex, config::TopicConfig};
+use futures::TryStreamExt;
 use gateway_http::{Problem, Query, Replay, ReplayError};
 use tiering_export::{ExportTopic, Options, Progress};
 use tiering_manifest::{State, TopicFile};
-use tiering_store::Store;
+use tiering_store::{Listed, Store};
 use tiering_tier::{PartitionReport, ReaderConfig, TierReader, VerifyDepth, VerifyReport, bucket, verify};
 
 use crate::cli::{Encoding, ExportArgs, ReplayArgs, TierCommand};
@@ -164,6 +165,9 @@ pub fn tier(settings: &Settings, command: TierCommand) -> Done {
                 };
                 for partition in report.partitions.iter().filter(wanted) {
                     say(&line(partition))?;
+                    if arguments.topic.is_some() {
+                        list_objects(&store, &partition.prefix.join("")).await?;
+                    }
                 }
                 say(&format!("{} objects, {} bytes", report.objects, report.bytes))?;
                 Ok(())
@@ -174,6 +178,16 @@ pub fn tier(settings: &Settings, command: TierCommand) -> Done {
             }
         }
     })
+}
+
+/// The objects of one partition, a line each.
+async fn list_objects(store: &Store, directory: &str) -> Done {
+    let mut objects: Vec<Listed> = store.list(directory)?.try_collect().await?;
+    objects.sort_by(|one, other| one.key.cmp(&other.key));
+    for object in objects {
+        say(&format!("  {} {} bytes", object.key, object.bytes))?;
+    }
+    Ok(())
 }
 
 fn line(partition: &PartitionReport) -> String {

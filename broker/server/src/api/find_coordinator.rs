@@ -11,6 +11,7 @@ use crate::context::{Operation, Resource};
 /// Versions from here ask for several keys at once.
 const VERSION_BATCHED: i16 = 4;
 const TYPE_GROUP: i8 = 0;
+const TYPE_TRANSACTION: i8 = 1;
 
 /// Makes the offsets topic if it is not there, and answers.
 pub(super) fn start(call: Call, request: FindCoordinatorRequest) -> Pending {
@@ -18,7 +19,8 @@ pub(super) fn start(call: Call, request: FindCoordinatorRequest) -> Pending {
         let keys = if call.context.version >= VERSION_BATCHED { request.coordinator_keys } else { vec![request.key] };
         let ready = match request.key_type {
             TYPE_GROUP => call.broker.ensure_offsets_topic().await,
-            // Transactions and share groups have no coordinator here: the error is final for the client.
+            // There are no transactions yet. INVALID_REQUEST is retried by librdkafka; this is final for every client.
+            TYPE_TRANSACTION => Err(ErrorCode::TransactionalIdAuthorizationFailed),
             _ => Err(ErrorCode::InvalidRequest),
         };
         let coordinators = keys.into_iter().map(|key| coordinator(&call, key, ready)).collect::<Vec<_>>();

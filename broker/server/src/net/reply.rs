@@ -115,8 +115,7 @@ async fn send_file(stream: &TcpStream, slice: FileSlice) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
+    use broker_log::{DiskFiles, Files, OpenMode};
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -128,10 +127,11 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (mut client, server) = (client.unwrap(), server.unwrap().0);
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&vec![7; 3 << 20]).unwrap();
-        let file: Arc<dyn FileHandle> = Arc::new(file);
-        let slice = |position, bytes| Part::File(FileSlice { file: file.clone(), position, bytes });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("segment");
+        std::fs::write(&path, vec![7; 3 << 20]).unwrap();
+        let file = Arc::new(DiskFiles.open(&path, OpenMode::Read).unwrap());
+        let slice = move |position, bytes| Part::File(FileSlice { file: file.clone(), position, bytes });
         let text = |text: &'static str| Part::Bytes(Bytes::from_static(text.as_bytes()));
         let reply = Reply { parts: vec![text("head"), slice(1, 2 << 20), text("tail")] };
         assert_eq!(reply.bytes(), 8 + (2 << 20));

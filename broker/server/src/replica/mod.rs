@@ -5,6 +5,8 @@
 mod append_times;
 mod archive;
 mod cold;
+mod ends;
+mod open;
 mod partition;
 mod produce;
 mod retention;
@@ -12,5 +14,7 @@ pub mod waiters;
 
 pub use archive::ShippedLog;
 pub use cold::{ColdOffset, ColdReader};
-pub use partition::{Disk, Ends, Partition, Want};
+pub use ends::{Ends, Want};
+pub use open::Disk;
+pub use partition::Partition;
 pub use produce::{Appended, ProduceError};

@@ -7,96 +7,25 @@
 //! Offsets below [`Ends::local_start`] lie in the bucket only; see [`super::cold`].
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use broker_log::{
-    DiskFiles, ErrorKind, FirstBatch, Log, LogConfig, LogReader, OpenHints, ReadError, SegmentInfo, TimeHit,
-};
-use broker_model::config::{TimestampType, TopicConfig};
+use broker_log::{DiskFiles, ErrorKind, FirstBatch, Log, LogReader, ReadError, SegmentInfo, TimeHit};
+use broker_model::config::TopicConfig;
 use broker_model::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
-use broker_partition::{EpochStart, LeaderEpochs};
+use broker_partition::LeaderEpochs;
 use bytes::Bytes;
 use gateway_http::SourceError;
 use parking_lot::Mutex;
-use tiering_tier::TierTail;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::append_times::AppendTimes;
 use super::cold::ColdReader;
-use super::produce::durability;
+use super::ends::{Ends, Want, ends_of};
+use super::open::{Disk, Open, may_be_short};
 use super::waiters::Waiters;
-use crate::clock;
 use crate::net::reply::FileSlice;
-
-/// What a partition needs to know of its log directory to open its log.
-pub trait Disk: fmt::Debug + Send + Sync {
-    /// Where the logs lie.
-    fn root(&self) -> PathBuf;
-    /// What the last process left: whether it ended cleanly, what it synced, where the partition began.
-    fn hints(&self, topic: &str, partition: TopicPartition, now: Timestamp) -> OpenHints;
-    /// The partition is deleted: what the last process left of it holds no more.
-    fn forget(&self, topic: &str, partition: TopicPartition);
-}
-
-/// A partition's ends at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// The first offset that retention left, wherever it lies.
-    pub log_start: Offset,
-    /// The first offset on the local disk.
-    pub local_start: Offset,
-    /// Consumers see what is below.
-    pub high_watermark: Offset,
-    /// What is below is on disk as far as fdatasync says.
-    pub flushed_end: Offset,
-    /// The offset that the next record gets.
-    pub end: Offset,
-}
-
-impl Ends {
-    /// The ends of a partition of which nothing is known: -1, as Kafka answers with an error.
-    pub const UNKNOWN: Ends = Ends {
-        log_start: Offset(-1),
-        local_start: Offset(-1),
-        high_watermark: Offset(-1),
-        flushed_end: Offset(-1),
-        end: Offset(-1),
-    };
-}
-
-/// How many bytes of a partition are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// About so many, and one whole batch in any case.
-    AtLeastOne(usize),
-    /// At most so many.
-    AtMost(usize),
-}
-
-impl Want {
-    /// The number of bytes.
-    #[must_use]
-    pub fn bytes(self) -> usize {
-        match self {
-            Want::AtLeastOne(bytes) | Want::AtMost(bytes) => bytes,
-        }
-    }
-
-    /// True where one batch is wanted even if it is larger.
-    #[must_use]
-    pub fn at_least_one(self) -> bool {
-        matches!(self, Want::AtLeastOne(_))
-    }
-}
-
-/// A log that is open.
-pub(super) struct Open {
-    pub(super) writer: Arc<Mutex<Log<DiskFiles>>>,
-    pub(super) reader: LogReader<DiskFiles>,
-}
 
 /// One partition.
 pub struct Partition {
@@ -106,13 +35,13 @@ pub struct Partition {
     pub topic: Arc<str>,
     /// Those who wait until it moves.
     pub waiters: Waiters,
-    epoch: LeaderEpoch,
-    disk: Arc<dyn Disk>,
-    config: ArcSwap<TopicConfig>,
-    producer_expiration_ms: i64,
-    opened: OnceLock<Result<Open, ErrorCode>>,
-    is_deleted: AtomicBool,
-    waits_for_archive: AtomicBool,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) config: ArcSwap<TopicConfig>,
+    pub(super) producer_expiration_ms: i64,
+    pub(super) opened: OnceLock<Result<Open, ErrorCode>>,
+    pub(super) is_deleted: AtomicBool,
+    pub(super) waits_for_archive: AtomicBool,
     pub(super) append_times: Mutex<AppendTimes>,
     pub(super) cold: Arc<dyn ColdReader>,
 }
@@ -194,93 +123,6 @@ impl Partition {
             Some(Ok(open)) => open.reader.is_offline(),
             Some(Err(_)) => true,
             None => false,
-        }
-    }
-
-    /// Its log, opened if it is not yet.
-    pub(super) fn open(&self) -> Result<&Open, ErrorCode> {
-        if self.is_deleted.load(Ordering::Acquire) {
-            return Err(ErrorCode::UnknownTopicOrPartition);
-        }
-        if self.waits_for_archive() {
-            return Err(ErrorCode::NotLeaderOrFollower);
-        }
-        self.opened.get_or_init(|| self.open_log()).as_ref().map_err(|error| *error)
-    }
-
-    /// True while this log must not lead: the machine restarted without a clean stop, so the log may have lost what its
-    /// archive holds.
-    #[must_use]
-    pub fn waits_for_archive(&self) -> bool {
-        self.waits_for_archive.load(Ordering::Acquire)
-    }
-
-    /// The log leads as it is.
-    pub fn lead(&self) {
-        self.waits_for_archive.store(false, Ordering::Release);
-        self.waiters.wake();
-    }
-
-    /// What the archive ends with; `None` where there is none. A log that ends before it drops what it has and begins at
-    /// the archive's end, with the producers and epochs of then. Afterwards the partition leads.
-    ///
-    /// # Errors
-    /// The log cannot be opened or reset.
-    pub fn archive_is(&self, tail: Option<TierTail>) -> Result<(), ErrorCode> {
-        let opened = self.opened.get_or_init(|| self.open_log()).as_ref().map_err(|error| *error)?;
-        if let Some(tail) = tail.filter(|tail| tail.end > opened.reader.end()) {
-            warn!(partition = %self, log_end = %opened.reader.end(), archive_end = %tail.end, "log begins anew at its archive's end");
-            let entries = tail.epochs.iter().map(|entry| EpochStart { epoch: entry.epoch, start: entry.start });
-            let producers = Some(&*tail.producers).filter(|snapshot| !snapshot.is_empty());
-            let mut log = opened.writer.lock();
-            let reset = log.reset_to(tail.end, LeaderEpochs::from_entries(entries), producers, clock::now());
-            reset.and_then(|()| log.begin_epoch(self.epoch)).map_err(|error| {
-                error!(partition = %self, %error, "log cannot begin anew");
-                ErrorCode::KafkaStorageError
-            })?;
-        }
-        self.lead();
-        Ok(())
-    }
-
-    fn open_log(&self) -> Result<Open, ErrorCode> {
-        let hints = self.disk.hints(&self.topic, self.id, clock::now());
-        let path = self.disk.root().join(self.directory());
-        let opened = Log::open(DiskFiles, path, self.log_config(), &hints);
-        let (mut log, report) = opened.map_err(|error| {
-            error!(partition = %self, %error, "log cannot be opened");
-            ErrorCode::KafkaStorageError
-        })?;
-        if report.batches_scanned > 0 {
-            info!(partition = %self, ?report, "log recovered");
-        }
-        // A coordinator in this partition may have led it under later epochs than the broker's.
-        let epoch = log.epochs().latest().map_or(self.epoch, |latest| latest.max(self.epoch));
-        log.begin_epoch(epoch).map_err(|error| {
-            error!(partition = %self, %error, "leader epoch cannot be begun");
-            ErrorCode::KafkaStorageError
-        })?;
-        let reader = log.reader();
-        for (from, to) in reader.damaged() {
-            error!(partition = %self, %from, %to, "log is damaged here: reads of these offsets fail");
-        }
-        Ok(Open { writer: Arc::new(Mutex::new(log)), reader })
-    }
-
-    fn log_config(&self) -> LogConfig {
-        let config = self.config.load();
-        let size = |value: i32| u64::try_from(value).unwrap_or(0);
-        LogConfig {
-            segment_bytes: size(config.segment_bytes),
-            segment_ms: config.segment_ms,
-            segment_index_bytes: size(config.segment_index_bytes),
-            index_interval_bytes: size(config.index_interval_bytes),
-            durability: durability(&config),
-            append_time: match config.timestamp_type {
-                TimestampType::CreateTime => broker_log::AppendTime::Producer,
-                TimestampType::LogAppendTime => broker_log::AppendTime::Broker,
-            },
-            producer_expiration_ms: self.producer_expiration_ms,
         }
     }
 
@@ -484,26 +326,6 @@ impl Partition {
         {
             warn!(partition = %self, %error, "log cannot be flushed");
         }
-    }
-}
-
-/// True where the log may end before its archive: it was not closed, and the machine restarted since.
-fn may_be_short(disk: &dyn Disk, topic: &str, id: TopicPartition) -> bool {
-    let hints = disk.hints(topic, id, clock::now());
-    let is_unsure = !hints.clean && !hints.same_boot;
-    is_unsure && disk.root().join(format!("{topic}-{}", id.partition)).exists()
-}
-
-fn ends_of(reader: &LogReader<DiskFiles>) -> Ends {
-    // The local start first: it may only grow, and what is below it is in the bucket by then.
-    let local_start = reader.local_start();
-    let ends = reader.ends();
-    Ends {
-        log_start: ends.log_start(),
-        local_start,
-        high_watermark: ends.high_watermark(),
-        flushed_end: ends.flushed_end(),
-        end: ends.end(),
     }
 }
 

@@ -7,7 +7,8 @@ use broker_model::{ErrorCode, Offset, Timestamp};
 use tiering_plan::{LocalFacts, LocalSegment, local_start};
 use tracing::{info, warn};
 
-use super::partition::{Open, Partition};
+use super::open::Open;
+use super::partition::Partition;
 
 impl Partition {
     /// Applies retention to the local log. A partition that was never opened by this process is opened for it.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gateway_http::Family;
+use tiering_tier::invariants::{self, Promise};
 
 use super::{Standing, Tier};
 use crate::clock;
@@ -13,12 +14,16 @@ impl Tier {
     pub fn families(&self) -> Vec<Family> {
         let stats = self.uploader.stats();
         let lag_ms = stats.oldest_unshipped.map_or(0, |oldest| clock::now().0.saturating_sub(oldest.0).max(0));
-        let is_good = matches!(*self.standing.read(), Standing::Good(_));
+        let is_good = matches!(*self.standing.read(), Standing::Good(_)) && self.failing().is_none();
         let counter = |name: &str, help: &str, value: u64| Family::counter(name, help).with(&[], value as f64);
         let gauge = |name: &str, help: &str, value: f64| Family::gauge(name, help).with(&[], value);
         let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let mut families = vec![
-            gauge("strata_tier_up", "1 when the store answers and is safe.", f64::from(u8::from(is_good))),
+            gauge(
+                "strata_tier_up",
+                "1 when the store is safe and the last request of each archive succeeded.",
+                f64::from(u8::from(is_good)),
+            ),
             gauge("strata_tier_partitions", "Partitions that are archived.", stats.partitions as f64),
             gauge("strata_tier_backlog_bytes", "Local bytes that are not in the bucket.", stats.backlog_bytes as f64),
             gauge(
@@ -38,6 +43,7 @@ impl Tier {
             counter("strata_export_failures_total", "Export runs that failed.", count(&self.exports.failures)),
             gauge("strata_export_lag_offsets", "Shipped, not exported.", count(&self.exports.lag_offsets) as f64),
         ];
+        families.push(promises());
         families.extend(self.request_families());
         families.extend(self.cache_families());
         families
@@ -66,4 +72,13 @@ impl Tier {
             counter("strata_cache_filled_bytes_total", "Bytes fetched into the cache.", stats.filled_bytes),
         ]
     }
+}
+
+/// How often each promise was found broken since the process began: all must stay 0.
+fn promises() -> Family {
+    let mut family = Family::gauge("strata_promise_violations", "Times that a promise was found broken; must stay 0.");
+    for promise in Promise::ALL {
+        family.push(&[("promise", promise.id())], invariants::violations(promise) as f64);
+    }
+    family
 }
