@@ -4,8 +4,9 @@
 //! gateway, housekeeping. Listeners open before the store is asked anything, so that an unreachable bucket delays nobody.
 //! Logs open on first use.
 //!
-//! Two runtimes. The data plane has max(8, 2 × cores) threads, because a write to a file may block one of them for
-//! tens of milliseconds under writeback; everything else (coordinators, timers, gateway, tier) shares the other.
+//! Three runtimes. The data plane has max(8, 2 × cores) threads, because a write to a file may block one of them for
+//! tens of milliseconds under writeback. Cold work (uploads, exports, purges) has its own, so that it cannot starve hot
+//! work (ISO-1). Coordinators, timers and the gateway share the third.
 //!
 //! Stop: no more connections, coordinators end, logs close, and the directory is marked clean.
 
@@ -91,10 +92,11 @@ pub enum ServeError {
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let data = runtime("data", DATA_THREADS_MIN.max(2 * cores))?;
+    let cold = runtime("cold", cores.max(2))?;
     let control = runtime("control", cores.max(2))?;
     control.block_on(async {
         let stop = CancellationToken::new();
-        let node = Node::start(&settings, &data, stop.clone()).await?;
+        let node = Node::start(&settings, (&data, &cold), stop.clone()).await?;
         until_told_to_stop().await?;
         info!("stopping");
         stop.cancel();
@@ -102,6 +104,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
         Ok::<(), ServeError>(())
     })?;
     data.shutdown_timeout(Duration::from_secs(1));
+    cold.shutdown_timeout(Duration::from_secs(1));
     control.shutdown_timeout(Duration::from_secs(1));
     info!("stopped");
     Ok(())
@@ -126,7 +129,11 @@ struct Node {
 }
 
 impl Node {
-    async fn start(settings: &Settings, data: &Runtime, stop: CancellationToken) -> Result<Node, ServeError> {
+    async fn start(
+        settings: &Settings,
+        (data, cold): (&Runtime, &Runtime),
+        stop: CancellationToken,
+    ) -> Result<Node, ServeError> {
         let (dir, identity) = LogDir::open(&settings.data_dir, settings.node.node_id)?;
         let dir = Arc::new(dir);
         let tasks = TaskTracker::new();
@@ -158,7 +165,7 @@ impl Node {
         });
         let house = House { topics: topics.clone(), checkpoint };
         tasks.spawn(housekeeping::run(house, settings.logs.clone(), stop.clone()));
-        tier::start(tier, broker, watched, (&tasks, stop)).await.map_err(ServeError::Tier)?;
+        tier::start(tier, broker, watched, (&tasks, cold.handle(), stop)).await.map_err(ServeError::Tier)?;
         tasks.close();
         Ok(Node { dir, topics, tasks })
     }

@@ -29,6 +29,7 @@ use tiering_store::probe::MissingBucket;
 use tiering_store::{Meter, OpenError, S3Config, Store, StoreConfig, probe};
 use tiering_tier::bucket::{self, BucketError};
 use tiering_tier::{BlockCache, CacheConfig, ReaderConfig, TierReader, Uploader, UploaderConfig};
+use tokio::runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -206,7 +207,7 @@ pub async fn open_cache(settings: &TierSettings) -> Result<BlockCache, tiering_t
     BlockCache::open(&CacheConfig { memory_bytes, directory, disk_bytes, ..CacheConfig::default() }).await
 }
 
-/// Starts everything that the tier does by itself.
+/// Starts everything that the tier does by itself, on the runtime for cold work.
 ///
 /// # Errors
 /// Only with `strata.tier.required`: why the store cannot be used.
@@ -214,7 +215,7 @@ pub async fn start(
     tier: Arc<Tier>,
     broker: Arc<Broker>,
     images: watch::Receiver<Arc<ClusterImage>>,
-    (tasks, stop): (&TaskTracker, CancellationToken),
+    (tasks, cold, stop): (&TaskTracker, &runtime::Handle, CancellationToken),
 ) -> Result<(), String> {
     if tier.settings.required {
         let standing = tier.reach().await;
@@ -225,7 +226,7 @@ pub async fn start(
         *tier.standing.write() = standing;
         verdict?;
     }
-    tasks.spawn(run(tier, broker, images, (tasks.clone(), stop)));
+    tasks.spawn_on(run(tier, broker, images, (tasks.clone(), stop)), cold);
     Ok(())
 }
 

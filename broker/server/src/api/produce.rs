@@ -55,7 +55,7 @@ pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
                     replica: replica.clone(),
                     until: done.next,
                 };
-                if acks == ACKS_ALL {
+                if acks == ACKS_ALL || replica.is_durable() {
                     waits.push(place);
                 }
             }

@@ -103,6 +103,7 @@ impl Partition {
             None => unreachable!("one batch was given, none was answered"),
         };
         self.append_times.lock().note(base, now);
+        self.flush_if_due()?;
         self.waiters.wake();
         Ok(Appended { base, next: base.plus(count), records: u64::from(records), append_time: timestamp })
     }
@@ -115,6 +116,23 @@ impl Partition {
                 ErrorCode::KafkaStorageError.into()
             }
         }
+    }
+
+    /// Syncs when `flush.messages` records wait for it. With 1 the acknowledgement asks for the sync, see
+    /// [`Partition::committed`].
+    fn flush_if_due(&self) -> Result<(), ErrorCode> {
+        let wanted = self.config().flush_messages;
+        if wanted <= 1 || wanted == i64::MAX {
+            return Ok(());
+        }
+        let ends = self.ends();
+        if ends.end.0 - ends.flushed_end.0 >= wanted { self.sync() } else { Ok(()) }
+    }
+
+    /// True where nothing is acknowledged before it is synced (`flush.messages=1`).
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.config().flush_messages == 1
     }
 
     /// True when everything below `until` is committed.
@@ -136,7 +154,7 @@ impl Partition {
                 self.waiters.forget(&notify);
                 return Ok(());
             }
-            if self.config().flush_messages == 1 {
+            if self.is_durable() {
                 let partition = self.clone();
                 let flushed = tokio::task::spawn_blocking(move || partition.sync()).await;
                 flushed.map_err(|_| ErrorCode::KafkaStorageError)??;
