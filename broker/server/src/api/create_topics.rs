@@ -119,6 +119,7 @@ fn answer(call: &Call, created: CreatedTopic) -> CreatableTopicResult {
                 topic_id: topic.id,
                 num_partitions: topic.partitions,
                 replication_factor: topic.replication_factor,
+                error_message: None,
                 configs: Some(configs.collect()),
                 ..Default::default()
             }

@@ -1,5 +1,7 @@
 //! DeleteTopics, by name or by id (KIP-516). What the bucket holds of a topic is purged afterwards, by the controller.
 
+use std::sync::Arc;
+
 use broker_metadata::{DeletedTopic, Output, Request, TopicError, TopicRef};
 use broker_model::{ErrorCode, TopicId};
 use broker_wire::Str;
@@ -24,37 +26,59 @@ pub(super) fn start(call: Call, request: DeleteTopicsRequest) -> Pending {
     } else {
         request.topic_names.iter().map(|name| TopicRef::Name(name.to_string())).collect()
     };
-    if let Some(error) = refusal(&call, &refs) {
-        return call.ready(&response(&call, all_failed(refs, &error)));
-    }
-    let asked = call.broker.metadata.ask(Request::DeleteTopics(refs.clone()));
+    let (asked, refused) = sorted(&call, &refs);
+    let answer = (!asked.is_empty()).then(|| call.broker.metadata.ask(Request::DeleteTopics(asked.clone())));
     Pending::wait(async move {
-        let deleted = match asked.answer().await {
+        let answered = match answer {
+            Some(answer) => answer.answer().await,
+            None => Ok(Output::Deleted(Vec::new())),
+        };
+        let deleted = match answered {
             Ok(Output::Deleted(deleted)) => deleted,
-            Ok(Output::Refused(error)) => all_failed(refs, &error),
+            Ok(Output::Refused(error)) => all_failed(asked, &error),
             Ok(other) => unreachable!("a deletion was answered by {other:?}"),
             Err(refusal) => {
-                all_failed(refs, &TopicError::new(crate::errors::of_metadata(refusal), refusal.to_string()))
+                all_failed(asked, &TopicError::new(crate::errors::of_metadata(refusal), refusal.to_string()))
             }
         };
-        call.reply(&response(&call, deleted))
+        call.reply(&response(&call, in_order(&refs, deleted.into_iter().chain(refused).collect())))
     })
 }
 
-fn refusal(call: &Call, refs: &[TopicRef]) -> Option<TopicError> {
-    let allowed = refs.iter().all(|topic| match topic {
-        TopicRef::Name(name) => call.context.is_allowed(Resource::Topic, Operation::Delete, name),
-        TopicRef::Id(_) => true,
-    });
-    match allowed {
+/// What goes to the metadata machine, and what is refused before: one topic's refusal does not stop the others.
+fn sorted(call: &Call, refs: &[TopicRef]) -> (Vec<TopicRef>, Vec<DeletedTopic>) {
+    let (mut asked, mut refused) = (Vec::new(), Vec::new());
+    for topic in refs {
+        match refusal(call, topic) {
+            Some(error) => refused.push(DeletedTopic { asked: topic.clone(), result: Err(error) }),
+            None => asked.push(topic.clone()),
+        }
+    }
+    (asked, refused)
+}
+
+/// The answers in the order of the request.
+fn in_order(refs: &[TopicRef], mut deleted: Vec<DeletedTopic>) -> Vec<DeletedTopic> {
+    deleted.sort_by_key(|row| refs.iter().position(|asked| *asked == row.asked));
+    deleted
+}
+
+/// An id is looked up first, so that it is no way around what its name would be refused for.
+fn refusal(call: &Call, topic: &TopicRef) -> Option<TopicError> {
+    let name = match topic {
+        TopicRef::Name(name) => Some(name.as_str().into()),
+        TopicRef::Id(id) => call.broker.topics.load().by_id(*id).map(|topic| topic.name.clone()),
+    };
+    let is_allowed = |name: &Arc<str>| call.context.is_allowed(Resource::Topic, Operation::Delete, name);
+    match &name {
         _ if !call.broker.limits.delete_topics => {
             Some(TopicError::new(ErrorCode::PolicyViolation, "delete.topic.enable is false"))
         }
-        true if refs.iter().any(|topic| *topic == TopicRef::Name(OFFSETS_TOPIC.to_owned())) => {
+        Some(name) if !is_allowed(name) => Some(TopicError::new(ErrorCode::TopicAuthorizationFailed, "not allowed")),
+        Some(name) if **name == *OFFSETS_TOPIC => {
             Some(TopicError::new(ErrorCode::InvalidTopicException, "an internal topic is not deleted"))
         }
-        true => None,
-        false => Some(TopicError::new(ErrorCode::TopicAuthorizationFailed, "not allowed")),
+        _ => None,
     }
 }
 

@@ -25,6 +25,7 @@ fn describe(call: &Call, request: &DescribeConfigsRequest, asked: &DescribeConfi
     let mut result = DescribeConfigsResult {
         resource_type: asked.resource_type,
         resource_name: asked.resource_name.clone(),
+        error_message: None,
         ..Default::default()
     };
     let configs = match asked.resource_type {

@@ -24,6 +24,9 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// From here an answer says the leader epoch of what was found.
+const VERSION_LEADER_EPOCH: i16 = 4;
+
 /// The version that brought a sentinel; in older ones it is not known.
 fn version_of(sentinel: i64) -> i16 {
     match sentinel {
@@ -56,7 +59,7 @@ pub(super) fn start(call: Call, request: ListOffsetsRequest) -> Pending {
                     Some(topic) => look_up(&call, topic, asked).await,
                     None => Err(ErrorCode::UnknownTopicOrPartition),
                 };
-                partitions.push(answer_of(asked.partition_index, answer));
+                partitions.push(answer_of(&call, asked.partition_index, answer));
             }
             let answer = ListOffsetsTopicResponse { name: topic.name, partitions };
             response.topics.push(answer);
@@ -86,6 +89,8 @@ async fn look_up(call: &Call, topic: &Topic, asked: &ListOffsetsPartition) -> Re
         },
         EARLIEST_PENDING_UPLOAD => match partition.tiered_end() {
             Some(end) => at(end.max(ends.log_start), epoch),
+            // Nothing is in the bucket yet, so that all of it waits.
+            None if partition.config().tiered && ends.local_start == ends.log_start => at(ends.log_start, epoch),
             None => at(Offset(-1), LeaderEpoch(-1)),
         },
         MAX_TIMESTAMP => from_time(partition.max_timestamp()?),
@@ -109,12 +114,14 @@ async fn search(
     partition.offset_for_time(from)
 }
 
-fn answer_of(partition_index: i32, found: Result<Option<Found>, ErrorCode>) -> ListOffsetsPartitionResponse {
-    let mut answer = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
+fn answer_of(call: &Call, index: i32, found: Result<Option<Found>, ErrorCode>) -> ListOffsetsPartitionResponse {
+    let mut answer = ListOffsetsPartitionResponse { partition_index: index, ..Default::default() };
     match found {
         Ok(Some(found)) => {
             (answer.timestamp, answer.offset) = (found.timestamp.0, found.offset.0);
-            answer.leader_epoch = found.epoch.0;
+            if call.context.version >= VERSION_LEADER_EPOCH {
+                answer.leader_epoch = found.epoch.0;
+            }
         }
         Ok(None) => {}
         Err(error) => answer.error_code = error.code(),

@@ -12,6 +12,7 @@ use broker_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use broker_wire::{Records, Str};
+use tokio::task::JoinHandle;
 
 use super::{Call, Pending};
 use crate::clock;
@@ -29,8 +30,7 @@ const ACKS_ALL: i16 = -1;
 struct Wait {
     topic: usize,
     partition: usize,
-    replica: Arc<Partition>,
-    until: Offset,
+    committed: JoinHandle<Result<(), ErrorCode>>,
 }
 
 /// Appends.
@@ -48,16 +48,11 @@ pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
         for data in topic.partition_data {
             let index = data.index;
             let appended = found.clone().and_then(|found| append(&call, &found, data));
-            if let Ok((replica, done)) = &appended {
-                let place = Wait {
-                    topic: response.responses.len(),
-                    partition: answers.len(),
-                    replica: replica.clone(),
-                    until: done.next,
-                };
-                if acks == ACKS_ALL || replica.is_durable() {
-                    waits.push(place);
-                }
+            if let Ok((replica, done)) = &appended
+                && let Some(committed) = commit_of(replica, done.next, acks)
+            {
+                let (topic, partition) = (response.responses.len(), answers.len());
+                waits.push(Wait { topic, partition, committed });
             }
             answers.push(answer(index, appended.map(|(_, done)| done)));
         }
@@ -68,7 +63,6 @@ pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
         });
     }
     response.throttle_time_ms = call.context.throttle_ms();
-    waits.retain(|wait| !wait.replica.is_committed(wait.until));
     match acks {
         0 => Pending::Ready(None),
         _ if waits.is_empty() => call.ready(&response),
@@ -152,14 +146,25 @@ fn answer(index: i32, done: Result<Done, ProduceError>) -> PartitionProduceRespo
     }
 }
 
+/// What a batch waits for that is not committed yet. It is a task of its own: where nothing is shown before it is synced,
+/// somebody must ask for the sync, also after `acks=0` and when the client has gone.
+fn commit_of(replica: &Arc<Partition>, until: Offset, acks: i16) -> Option<JoinHandle<Result<(), ErrorCode>>> {
+    if replica.is_committed(until) || !(acks == ACKS_ALL || replica.is_durable()) {
+        return None;
+    }
+    let replica = replica.clone();
+    Some(tokio::spawn(async move { replica.committed(until).await }))
+}
+
 /// Waits until all are below their high watermarks. Who is not in time is told so; the records may still be committed later.
 async fn commit(response: &mut ProduceResponse, waits: Vec<Wait>, timeout: Duration) {
     let deadline = tokio::time::Instant::now() + timeout;
     for wait in waits {
-        let committed = tokio::time::timeout_at(deadline, wait.replica.committed(wait.until)).await;
+        let committed = tokio::time::timeout_at(deadline, wait.committed).await;
         let error = match committed {
-            Ok(Ok(())) => continue,
-            Ok(Err(error)) => error,
+            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) => ErrorCode::KafkaStorageError,
             Err(_) => ErrorCode::RequestTimedOut,
         };
         let answers = response.responses.get_mut(wait.topic).map(|topic| &mut topic.partition_responses);
