@@ -1,0 +1,21 @@
+//! The Kafka protocol against the real program: one server process and one directory for each test, raw frames from the tests.
+//!
+//! [`versions`] asks for everything that is advertised; the others take one part of the protocol each. What is asserted is
+//! what Kafka's clients rely on: error codes, offsets, order, and the bytes of record batches. Real clients are tested
+//! elsewhere. Start reading at [`support`].
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails, and says why")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod configs;
+mod fetch;
+mod groups;
+mod hostile;
+mod lifecycle;
+mod list_offsets;
+mod pipelining;
+mod produce;
+mod topics;
+mod versions;
