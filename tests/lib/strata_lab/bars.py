@@ -144,7 +144,7 @@ def machine() -> dict[str, str | int]:
         "cpu": model[1] if model else platform.processor(),
         "cores": os.cpu_count() or 0,
         "memory_mib": int(memory[1]) // 1024 if memory else 0,
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
     }
 
 
