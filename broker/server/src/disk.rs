@@ -1,20 +1,27 @@
 //! The log directory of this process: its lock and identity, what the last process left, and the checkpoints.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use broker_log::{CheckpointRow, DirError, DirState, DiskFiles, Identity, OpenHints, boot_id};
-use broker_model::{NodeId, Timestamp, TopicId, TopicPartition};
-use parking_lot::Mutex;
+use broker_log::{CheckpointRow, DirError, DirState, DiskFiles, Identity, OpenHints, PartitionHints, boot_id};
+use broker_model::{NodeId, PartitionIndex, Timestamp, TopicId, TopicPartition};
+use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
 use crate::replica::{Disk, Partition};
 use crate::topics::TopicTable;
 
 /// The log directory, locked for this process.
+///
+/// Opening a log asks only for what the last process left, which is read once at the start: it never waits for a
+/// checkpoint that is being written.
 pub struct LogDir {
     root: PathBuf,
+    /// Of the partitions that lie here, what the last process left.
+    left: RwLock<BTreeMap<(String, PartitionIndex), PartitionHints>>,
+    /// Of a partition that does not lie here.
+    nothing: PartitionHints,
     state: Mutex<Option<DirState<DiskFiles>>>,
 }
 
@@ -38,15 +45,27 @@ impl LogDir {
         let boot = boot_id().unwrap_or_default();
         let state = DirState::open(DiskFiles, root.to_path_buf(), &expected, &boot)?;
         let identity = state.identity().clone();
-        Ok((LogDir { root: root.to_path_buf(), state: Mutex::new(Some(state)) }, identity))
+        let fail = |source| DirError::Io { path: root.to_path_buf(), source };
+        let found = state.partitions().map_err(fail)?;
+        let left = found.into_iter().map(|(topic, index, _)| {
+            let hints = state.hints(&topic, index);
+            ((topic, index), hints)
+        });
+        let (clean, same_boot) = (state.was_clean(), state.hints("", PartitionIndex(0)).same_boot);
+        let dir = LogDir {
+            root: root.to_path_buf(),
+            left: RwLock::new(left.collect()),
+            nothing: PartitionHints { clean, same_boot, ..PartitionHints::default() },
+            state: Mutex::new(Some(state)),
+        };
+        Ok((dir, identity))
     }
 
     /// What the last process left for the log in this directory.
     #[must_use]
     pub fn hints_for(&self, name: (&str, TopicPartition), now: Timestamp) -> OpenHints {
         let (topic, id) = name;
-        let state = self.state.lock();
-        let known = state.as_ref().map(|state| state.hints(topic, id.partition)).unwrap_or_default();
+        let known = self.left_of(topic, id.partition);
         OpenHints {
             topic: id.topic,
             clean: known.clean,
@@ -57,15 +76,42 @@ impl LogDir {
         }
     }
 
+    fn left_of(&self, topic: &str, partition: PartitionIndex) -> PartitionHints {
+        self.left.read().get(&(topic.to_owned(), partition)).copied().unwrap_or(self.nothing)
+    }
+
     /// Writes what the next process must know of each partition.
     pub fn checkpoint(&self, topics: &ArcSwap<TopicTable>) {
         let mut state = self.state.lock();
         let Some(state) = state.as_mut() else { return };
         let topics = topics.load();
         let partitions = topics.iter().flat_map(|topic| topic.partitions());
-        let rows: Vec<CheckpointRow> = partitions.map(|partition| row(state, partition)).collect();
+        let rows: Vec<CheckpointRow> = partitions.map(|partition| self.row(partition)).collect();
         if let Err(error) = state.write_checkpoints(&rows) {
             warn!(%error, "checkpoints cannot be written");
+        }
+    }
+
+    /// A partition whose log was never opened keeps the line that the last process wrote.
+    fn row(&self, partition: &Partition) -> CheckpointRow {
+        let (topic, index) = (partition.topic.to_string(), partition.id.partition);
+        if partition.is_open() {
+            let ends = partition.ends();
+            return CheckpointRow {
+                topic,
+                partition: index,
+                recovery_point: ends.flushed_end,
+                log_start: ends.log_start,
+                high_watermark: ends.high_watermark,
+            };
+        }
+        let known = self.left_of(&topic, index);
+        CheckpointRow {
+            topic,
+            partition: index,
+            recovery_point: known.recovery_point,
+            log_start: known.log_start,
+            high_watermark: known.high_watermark,
         }
     }
 
@@ -93,34 +139,8 @@ impl Disk for LogDir {
     }
 
     fn forget(&self, topic: &str, partition: TopicPartition) {
-        if let Some(state) = self.state.lock().as_mut()
-            && let Err(error) = state.forget(topic, partition.partition)
-        {
-            warn!(%error, %partition, "checkpoints of a deleted partition cannot be removed");
-        }
-    }
-}
-
-/// A partition whose log was never opened keeps the line that the last process wrote.
-fn row(state: &DirState<DiskFiles>, partition: &Arc<Partition>) -> CheckpointRow {
-    let (topic, index) = (partition.topic.to_string(), partition.id.partition);
-    if partition.is_open() {
-        let ends = partition.ends();
-        return CheckpointRow {
-            topic,
-            partition: index,
-            recovery_point: ends.flushed_end,
-            log_start: ends.log_start,
-            high_watermark: ends.high_watermark,
-        };
-    }
-    let known = state.hints(&topic, index);
-    CheckpointRow {
-        topic,
-        partition: index,
-        recovery_point: known.recovery_point,
-        log_start: known.log_start,
-        high_watermark: known.high_watermark,
+        // Its line leaves the checkpoints with the next one; a new log begins from nothing in any case.
+        self.left.write().remove(&(topic.to_owned(), partition.partition));
     }
 }
 

@@ -5,7 +5,7 @@
 //! lets hot service run while shipping waits; with an **unsafe** one, or one that is another cluster's, shipping never starts
 //! and `/ready` says why; only `strata.tier.required=true` makes either fatal.
 //!
-//! Local data is deleted only below [`Tier::tiered_end`], the end of the newest root that the bucket confirmed (TIER-2).
+//! Local data is deleted only below the archive's durable end, the end of the newest root that the bucket confirmed (TIER-2).
 //!
 //! Start reading at [`start`].
 
@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use broker_metadata::ClusterImage;
-use broker_model::LeaderEpoch;
+use broker_model::{LeaderEpoch, NodeId};
 use gateway_http::{ColdSource, NotReady};
 use parking_lot::RwLock;
 use tiering_manifest::{BucketFile, Generation, Writer};
@@ -69,6 +69,7 @@ pub struct Tier {
     exports: exports::Counters,
     crash_point: Option<String>,
     nonce: u64,
+    prober: u64,
 }
 
 impl std::fmt::Debug for Tier {
@@ -98,6 +99,7 @@ impl Tier {
             standing: RwLock::new(Standing::Unreached("the store was not asked yet".to_owned())),
             exports: exports::Counters::default(),
             crash_point: settings.crash_point.clone(),
+            prober: prober(cluster_id, settings.node.node_id),
             nonce: u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().expect("a UUID has 16 bytes")),
         })
     }
@@ -141,7 +143,7 @@ impl Tier {
 
     /// Probes the store once and claims the bucket.
     async fn reach(&self) -> Standing {
-        let found = probe(&self.config, &self.store, clock::now(), self.nonce, MissingBucket::Create).await;
+        let found = probe(&self.config, &self.store, clock::now(), self.prober, MissingBucket::Create).await;
         if let Some(error) = found.unreachable {
             return Standing::Unreached(error.to_string());
         }
@@ -156,6 +158,12 @@ impl Tier {
             Err(error) => Standing::Unsafe(error.to_string()),
         }
     }
+}
+
+/// The same for each start of a node: FNV-1a over the cluster's id and the node's number.
+fn prober(cluster_id: &str, node: NodeId) -> u64 {
+    let bytes = cluster_id.bytes().chain(node.0.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The store that the settings name.

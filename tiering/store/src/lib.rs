@@ -6,7 +6,7 @@
 //! created once and never written again; an error says what the caller can do ([`StoreErrorKind`]), and what cannot be
 //! known is [`StoreErrorKind::Indeterminate`] and never guessed.
 //!
-//! It knows nothing of Kafka and nothing of the bucket's format. The AWS SDK stands in [`probe`] only, never in the way
+//! It knows nothing of Kafka and nothing of the bucket's format. The AWS SDK stands in [`mod@probe`] only, never in the way
 //! of data. No environment is read and no clock: settings are passed in, and so is `now`.
 //!
 //! Start reading at [`Store`], then [`open`].

@@ -44,7 +44,8 @@ impl Probe {
     }
 }
 
-/// Tries the store. `now` is the caller's clock, `nonce` makes the scratch keys this probe's own.
+/// Tries the store. `now` is the caller's clock. `nonce` makes the scratch keys this prober's own: one that gives the same
+/// at each start sweeps what a killed start left.
 pub async fn probe(config: &StoreConfig, store: &Store, now: Timestamp, nonce: u64, missing: MissingBucket) -> Probe {
     let mut broken = Vec::new();
     let unreachable = match run(config, store, now, (nonce, missing), &mut broken).await {
@@ -71,6 +72,8 @@ async fn run(
     if let StoreUrl::S3 { bucket, .. } = &url {
         bucket::ensure(&config.s3, bucket, missing).await?;
     }
+    // A probe that was killed left its keys: the same prober sweeps them when it starts again.
+    sweep(store, &scratch).await?;
     let mut result = promises(store, &scratch, now, broken).await;
     if let (Ok(()), StoreUrl::S3 { bucket, .. }) = (&result, &url) {
         let path = store.path(&format!("{scratch}checksum"))?;
@@ -80,10 +83,13 @@ async fn run(
             Err(error) => result = Err(error),
         }
     }
+    result.and(sweep(store, &scratch).await)
+}
+
+async fn sweep(store: &Store, scratch: &str) -> Result<(), StoreError> {
     let names = ["create", "create-race", "swap", "swap-race", "absent", "range", "checksum"];
     let keys: Vec<String> = names.iter().map(|name| format!("{scratch}{name}")).collect();
-    let swept = store.delete(&keys).await;
-    result.and(swept)
+    store.delete(&keys).await
 }
 
 /// The promises that every store must keep, tried on scratch keys.

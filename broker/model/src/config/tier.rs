@@ -35,6 +35,8 @@ configs! { BrokerKey, Broker;
     REMOTE_STORAGE_ENABLE_DEFAULT: bool = "strata.remote.storage.enable.default", Some("true");
     /// Topics are exported to Parquet when they do not say otherwise.
     EXPORT_ENABLE_DEFAULT: bool = "strata.export.enable.default", Some("false");
+    /// Shipped records wait this long for more before they are exported, so that files do not become small.
+    EXPORT_INTERVAL_MS: i64 = "strata.export.interval.ms", Some("60000"), at_least(0);
     /// How long the broker waits for requests and uploads in flight when it shuts down.
     SHUTDOWN_TIMEOUT_MS: i64 = "strata.shutdown.timeout.ms", Some("30000"), at_least(0);
     /// For tests: the process kills itself at this point of the commit protocol.

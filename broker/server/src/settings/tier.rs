@@ -27,6 +27,8 @@ pub struct TierSettings {
     pub cache_disk_bytes: i64,
     /// The directory of the blocks on disk, below the data directory.
     pub cache_dir: PathBuf,
+    /// How long shipped records wait for more before they are exported, in milliseconds.
+    pub export_interval_ms: i64,
 }
 
 /// Where the bucket is.
@@ -100,6 +102,7 @@ pub(super) fn settings(
         cache_bytes: values.get(keys::TIER_CACHE_BYTES),
         cache_disk_bytes: values.get(keys::TIER_CACHE_DISK_BYTES),
         cache_dir: data_dir.join("cache"),
+        export_interval_ms: values.get(keys::EXPORT_INTERVAL_MS),
     })
 }
 

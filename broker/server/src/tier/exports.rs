@@ -74,7 +74,8 @@ async fn round(tier: &Arc<Tier>, broker: &Broker, generation: Generation, jobs: 
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let source = (&tier.store, reader.clone());
-                match exporter(source, &wanted, (generation, tier.nonce), Options::default()).await {
+                let options = Options { interval_ms: tier.settings.export_interval_ms, ..Options::default() };
+                match exporter(source, &wanted, (generation, tier.nonce), options).await {
                     Ok(exporter) => place.insert(Job::Runs(Box::new(exporter))),
                     Err(error) => {
                         warn!(topic = %topic.name, %error, "export cannot begin, will try again");
