@@ -15,6 +15,7 @@ use broker_model::{ErrorCode, NodeId, ProducerId, TopicId, limits};
 use crate::coordinator::Handle;
 use crate::errors;
 use crate::groups::Groups;
+use crate::lag::Lags;
 use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::settings::{HostPort, Settings};
@@ -76,6 +77,8 @@ pub struct Broker {
     pub metadata: Handle<Request, Output>,
     /// The group coordinators.
     pub groups: Groups,
+    /// How far groups are behind.
+    pub lags: Lags,
     endpoints: OnceLock<BTreeMap<String, HostPort>>,
     producer_ids: tokio::sync::Mutex<ProducerIds>,
 }
@@ -108,6 +111,7 @@ impl Broker {
             topics: parts.topics,
             metadata: parts.metadata,
             groups: parts.groups,
+            lags: Lags::default(),
             endpoints: OnceLock::new(),
             producer_ids: tokio::sync::Mutex::default(),
         }

@@ -59,9 +59,15 @@ impl Groups {
         }
     }
 
+    /// The machines that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<Handle<Request, Output>> {
+        self.shared.handles.lock().values().filter(|handle| handle.is_open()).cloned().collect()
+    }
+
     /// Tells every machine that runs that these topics are gone, so that their offsets go too.
     pub fn topics_deleted(&self, names: &[String]) {
-        for handle in self.shared.handles.lock().values() {
+        for handle in self.running() {
             drop(handle.ask(Request::TopicsDeleted(names.to_vec())));
         }
     }

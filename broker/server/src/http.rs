@@ -139,6 +139,7 @@ pub fn families(broker: &Broker) -> Vec<Family> {
         ),
         gauge("strata_partitions", "Partitions that this broker leads.", partitions),
     ];
+    families.push(broker.lags.family());
     families.extend(partition_families(broker));
     families
 }

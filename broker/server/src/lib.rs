@@ -20,6 +20,7 @@ pub mod errors;
 pub mod groups;
 pub mod housekeeping;
 pub mod http;
+pub mod lag;
 pub mod metrics;
 pub mod net;
 pub mod replica;

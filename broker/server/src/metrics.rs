@@ -1,6 +1,6 @@
 //! What the program counts. Plain atomics, read by the gateway when it is asked for `/metrics`.
 //!
-//! A metric is a field; its name, kind and help stand in [`Metrics::families`]. Nothing here is looked up by a string on
+//! A metric is a field; its name, kind and help stand in [`crate::http::families`]. Nothing here is looked up by a string on
 //! the way of a request.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -43,7 +43,7 @@ use crate::replicas::Replicas;
 use crate::settings::{Bound, HostPort, Settings, banner};
 use crate::tier::{self, Tier};
 use crate::topics::TopicTable;
-use crate::{clock, coordinator};
+use crate::{clock, coordinator, lag};
 
 /// The name and id of the metadata log, as Kafka's.
 const METADATA: (&str, TopicId) = ("__cluster_metadata", TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
@@ -165,6 +165,7 @@ impl Node {
         });
         let house = House { topics: topics.clone(), checkpoint };
         tasks.spawn(housekeeping::run(house, settings.logs.clone(), stop.clone()));
+        tasks.spawn(lag::run(broker.clone(), stop.clone()));
         tier::start(tier, broker, watched, (&tasks, cold.handle(), stop)).await.map_err(ServeError::Tier)?;
         tasks.close();
         Ok(Node { dir, topics, tasks })

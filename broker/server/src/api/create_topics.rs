@@ -72,6 +72,10 @@ fn check(call: &Call, asked: &CreatableTopic) -> Result<NewTopic, TopicError> {
     }
     let (partitions, replication_factor) = match asked.assignments.as_slice() {
         [] => call.broker.with_defaults(asked.num_partitions, asked.replication_factor),
+        _ if (asked.num_partitions, asked.replication_factor) != (-1, -1) => {
+            let message = "with an assignment by hand, partition count and replication factor must be -1";
+            return fail(ErrorCode::InvalidRequest, message.to_owned());
+        }
         given => assigned(call, given.iter().map(|row| (row.partition_index, row.broker_ids.as_slice())))?,
     };
     Ok(NewTopic {

@@ -1,6 +1,6 @@
 //! The partitions that this broker leads: their logs, who waits for them, and how they are opened and deleted.
 //!
-//! Start reading at [`partition`]; [`produce`] is the way in, [`cold`] the way to what only the bucket holds.
+//! Start reading at [`Partition`]; `produce.rs` is the way in, `cold.rs` the way to what only the bucket holds.
 
 mod append_times;
 mod archive;
