@@ -10,6 +10,7 @@
 mod support;
 
 mod configs;
+mod edges;
 mod fetch;
 mod groups;
 mod hostile;
