@@ -70,6 +70,13 @@ def test_a_frame_that_is_never_completed_does_not_hold_up_others(broker: Broker,
         assert len(traffic.read_all(broker.bootstrap, topic, range(3))) == 100
 
 
+@pytest.mark.strata
+def test_a_frame_that_is_never_completed_is_given_up(broker: Broker) -> None:
+    with frames.connect(broker.address) as hanging:
+        hanging.sendall(frames.request(frames.API_VERSIONS, 0)[:-2])
+        assert frames.closed_by_peer(hanging, seconds=60), "half a frame keeps its connection for ever"
+
+
 def test_an_unsupported_version_of_api_versions_is_answered_in_version_0(broker: Broker) -> None:
     with frames.connect(broker.address) as connection:
         connection.sendall(frames.request(frames.API_VERSIONS, 99, b"\0"))  # the byte ends a flexible head
