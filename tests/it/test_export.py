@@ -65,7 +65,7 @@ def test_a_topic_is_exported_continuously_and_over_kill_9(strata, localstack: Lo
     broker = strata(tiering.EAGER | localstack.settings("strata", name))
     sent = fill(broker, "continuous", {"strata.export.enable": "true"})
     keys = lambda: [key for key in localstack.keys("strata", name) if key.endswith(".parquet")]  # noqa: E731
-    waiting.until(keys, "the first Parquet file", 120, pause=0.2)
+    waiting.until(keys, "the first Parquet file", 60, pause=0.2)
     broker.kill()
     broker.start()
     more = rows(3_000)

@@ -17,6 +17,7 @@ EAGER = {
     "strata.tier.object.bytes": str(256 << 10),
     "strata.tier.rpo.ms": "300",
     "log.retention.check.interval.ms": "300",
+    "strata.export.interval.ms": "300",
 }
 COLD_TOPIC = {"segment.bytes": str(1 << 20), "local.retention.bytes": "1", "retention.ms": "-1"}
 
