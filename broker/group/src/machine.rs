@@ -1,6 +1,6 @@
 //! The entry point of the rules: which input goes where, and what follows when a batch is in the log, or refused.
 //!
-//! A step works on one [`Turn`]: the settings, the durable state it decides on, the time, and the effects so far. Rules
+//! A step works on one `Turn`: the settings, the durable state it decides on, the time, and the effects so far. Rules
 //! change [`Live`] and add to the turn; nothing else. What waits for the log: the assignment of a group (all who sync are
 //! answered when its record is committed), and every output of a step that writes (the driver parks it).
 //!

@@ -5,7 +5,7 @@
 //! recovery path, the same at a start, after lost leadership and after an append of which nobody can tell.
 //!
 //! - [`driver`]: two images, parked outputs, refusals, reload, compaction of the log's dirt.
-//! - [`propose`]: the seam and its contract. [`memory`] is its reference, [`file`] the single-node log.
+//! - [`propose`]: the seam and its contract. [`memory`] is its reference, [`mod@file`] the single-node log.
 //! - [`snapshot`]: a whole state as bytes.
 //!
 //! Not here: what is decided (the machines' crates), threads and timers (the server's actors), the Raft library, whose

@@ -1,6 +1,6 @@
 //! Consumer lag: how far each group is behind, for `/metrics`.
 //!
-//! A task asks the coordinators that run for what is committed, every [`PERIOD`], and keeps the answer; a scrape reads it.
+//! A task asks the coordinators that run for what is committed, every few seconds, and keeps the answer; a scrape reads it.
 //! A group whose coordinator was not asked since the start has no lag here: it has no members either. Rows are bounded.
 
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Lags {
     }
 }
 
-/// Asks every [`PERIOD`] until `stop`.
+/// Asks every few seconds until `stop`.
 pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     loop {
         tokio::select! {

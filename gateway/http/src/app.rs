@@ -1,7 +1,7 @@
 //! The routes: who answers what. Everything that thinks is elsewhere.
 //!
 //! `GET /v1/topics`, `/v1/topics/{topic}`, `/v1/topics/{topic}/records`, `/health`, `/ready`, `/metrics`. Whatever is
-//! refused is refused with [`Problem`]. A failed replay aborts its chunked body: see [`ReplayBody`].
+//! refused is refused with [`Problem`]. A failed replay aborts its chunked body: see `ReplayBody`.
 
 use std::pin::Pin;
 use std::sync::Arc;

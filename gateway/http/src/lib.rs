@@ -9,7 +9,7 @@
 //!
 //! It does not authenticate yet, and it writes nothing.
 //!
-//! Start reading at [`replay`]; [`app`] has the routes, [`source`] the seams, [`memory`] their reference.
+//! Start reading at [`replay`]; [`mod@app`] has the routes, [`source`] the seams, [`memory`] their reference.
 
 pub mod app;
 pub mod conformance;

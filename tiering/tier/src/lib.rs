@@ -5,7 +5,7 @@
 //!   [`Uploader`] runs many of them, with backoff, a bound on concurrency, and supervision.
 //! - [`TierReader`] gives whole batches by offset through a [`BlockCache`], for partitions of this process (it shares the
 //!   archive's root) and for any bucket.
-//! - [`verify`] walks a bucket and says what breaks a promise; [`bucket`] has the two files that describe.
+//! - [`verify()`] walks a bucket and says what breaks a promise; [`bucket`] has the two files that describe.
 //!
 //! Invariants are in [`invariants`]. What decides is in `tiering/plan`, the format in `tiering/manifest`: here is only the
 //! order of requests. It knows no Kafka requests; a log is what [`LocalLog`] asks of it.

@@ -1,3 +1,5 @@
+//! Footers: sections, index, block table, and what a cold read needs of them.
+
 use broker_model::ProducerId;
 use proptest::prelude::*;
 

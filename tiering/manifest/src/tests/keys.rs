@@ -1,3 +1,5 @@
+//! Names of objects: built and parsed, one spelling each.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Roots and drafts: TIER-1 and TIER-4, lost replies, and take-over.
+
 use proptest::prelude::*;
 
 use super::*;

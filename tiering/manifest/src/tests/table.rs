@@ -1,3 +1,5 @@
+//! Table roots: intents, files, dead writers, OUT-1.
+
 use super::*;
 
 fn file(intent: &Intent, rows: u64) -> TableFile {
