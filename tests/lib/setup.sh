@@ -137,6 +137,17 @@ need_minio() {
     export STRATA_LAB_MINIO="$directory/minio"
 }
 
+# Two checkouts may share the cache. Cargo tells a changed source by its time only, and would take the other one's build
+# of the same crate for fresh: so whoever builds after another checkout marks its own sources as changed.
+own_target() {
+    local owner="$CARGO_TARGET_DIR/.checkout"
+    mkdir -p "$CARGO_TARGET_DIR"
+    if [[ -e "$owner" && "$(<"$owner")" != "$strata_root" ]]; then
+        find "$strata_root"/{broker,tiering,gateway,infra,tests} -name '*.rs' -exec touch {} +
+    fi
+    printf '%s\n' "$strata_root" >"$owner"
+}
+
 # The program itself: STRATA_BIN when given, otherwise built. Exports STRATA_BIN.
 need_strata() {
     if [[ -n "${STRATA_BIN:-}" ]]; then
@@ -144,6 +155,7 @@ need_strata() {
         return
     fi
     command -v cargo >/dev/null || die "cargo is needed to build Strata (https://rustup.rs)"
+    own_target
     (cd "$strata_root" && cargo build --release --quiet)
     export STRATA_BIN="$CARGO_TARGET_DIR/release/strata"
 }
