@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import json
 import duckdb
 import pyarrow.parquet
 import pytest
@@ -26,7 +27,9 @@ def rows(count: int) -> list[dict]:
 
 
 def table(bucket: Path, topic: str) -> list[Path]:
-    return sorted(bucket.glob(f"tables/{topic}-*/**/*.parquet"))
+    """The files that the table's root names: what else lies there is not part of the table."""
+    (root,) = bucket.glob(f"tables/{topic}-*/table.json")
+    return sorted(root.parent / row[0] for row in json.loads(root.read_text())["files"])
 
 
 def check_table(bucket: Path, topic: str, sent: list[dict]) -> None:

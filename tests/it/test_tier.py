@@ -129,6 +129,49 @@ def test_a_store_that_is_cut_off_in_a_cold_read_shows_no_gap_and_the_read_goes_o
         same(seen, sent)
 
 
+def test_a_replay_whose_store_goes_away_aborts_and_is_resumed_without_loss(
+    strata, localstack: LocalStack, name: str
+) -> None:
+    with Proxy(localstack.port) as network:
+        cache = {"strata.tier.cache.bytes": str(1 << 20), "strata.tier.cache.disk.bytes": "0"}
+        broker = strata(tiering.EAGER | cache | localstack.settings("strata", name, endpoint=network.endpoint))
+        broker.expected_complaints.append(r"WARN.*(store|tier|upload|cold|unreachable|replay)")
+        sent = filled(broker, "broken", count=30_000)
+        network.cut_after_bytes(6_000_000)
+        first = replay.Replay()
+        with pytest.raises(replay.Aborted) as aborted:
+            replay.records(broker.http, "broken", into=first, seconds=120)
+        assert aborted.value.line is not None and "error" in aborted.value.line, "the last line says what happened"
+        assert 0 < len(first.rows) < len(sent)
+        network.mend()
+        rest = replay.records(broker.http, "broken", {"cursor": first.next_cursor()})
+        found = [(row["partition"], row["offset"]) for row in first.rows + rest.rows]
+        assert found == [(partition, offset) for partition in range(PARTITIONS) for offset in range(10_000)]
+
+
+def test_a_store_that_hangs_holds_up_cold_reads_only(strata, localstack: LocalStack, name: str) -> None:
+    with Proxy(localstack.port) as network:
+        cache = {"strata.tier.cache.bytes": str(1 << 20), "strata.tier.cache.disk.bytes": "0"}
+        broker = strata(tiering.EAGER | cache | localstack.settings("strata", name, endpoint=network.endpoint))
+        broker.expected_complaints.append(r"WARN.*(store|tier|upload|cold|unreachable)")
+        sent = filled(broker, "hanging")
+        traffic.create_topic(broker.bootstrap, "hot", config={"remote.storage.enable": "false"})
+        network.hold()
+        cold: list[traffic.Seen] = []
+        reader = threading.Thread(
+            target=lambda: cold.extend(traffic.read_all(broker.bootstrap, "hanging", range(PARTITIONS), seconds=180)),
+            daemon=True,
+        )
+        reader.start()
+        for number in range(10):
+            traffic.produce(broker.bootstrap, "hot", [{"value": b"%d" % number}], {"acks": "all"})
+            assert len(traffic.read_all(broker.bootstrap, "hot", [0], seconds=10)) == number + 1
+        assert reader.is_alive(), "the cold read ended though its store hangs"
+        network.mend()
+        reader.join(180)
+        same(cold, sent)
+
+
 def test_hot_service_goes_on_while_the_store_is_away_and_shipping_catches_up(
     strata, localstack: LocalStack, name: str
 ) -> None:

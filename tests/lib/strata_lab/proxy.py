@@ -1,7 +1,7 @@
 """A TCP proxy on 127.0.0.1 that can be cut: the network between a broker and its store, as a switch.
 
-`cut` closes what is open and refuses what comes; `mend` lets connections through again. It forwards bytes and looks
-at none. Per connection one thread for each direction, which is enough for tests.
+`cut` closes what is open and refuses what comes; `hold` keeps every connection open and lets no byte through, as a store
+that hangs; `mend` ends both. It forwards bytes and looks at none. Per connection one thread for each direction.
 """
 
 import contextlib
@@ -15,6 +15,8 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.cut_now = threading.Event()
+        self.flowing = threading.Event()
+        self.flowing.set()
         self.lock = threading.Lock()
         self.open: set[socket.socket] = set()
         self.connections = 0
@@ -39,11 +41,16 @@ class Proxy:
         """Cuts by itself once so many further bytes came from the target: in the middle of whatever is under way."""
         self.cut_after = self.bytes_from_target + count
 
+    def hold(self) -> None:
+        self.flowing.clear()
+
     def mend(self) -> None:
+        self.flowing.set()
         self.cut_after = None
         self.cut_now.clear()
 
     def close(self) -> None:
+        self.flowing.set()
         self.cut()
         self.listener.close()
 
@@ -78,6 +85,7 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket, from_target: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self.flowing.wait()
                 if from_target:
                     self.bytes_from_target += len(data)
                     if self.cut_after is not None and self.bytes_from_target >= self.cut_after:

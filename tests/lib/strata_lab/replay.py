@@ -76,10 +76,15 @@ def lines(base: str, path: str, parameters: dict | list | None = None, seconds: 
 
 
 def records(
-    base: str, topic: str, parameters: dict | None = None, cut_after: int | None = None, seconds: float = 60.0
+    base: str,
+    topic: str,
+    parameters: dict | None = None,
+    cut_after: int | None = None,
+    seconds: float = 60.0,
+    into: Replay | None = None,
 ) -> Replay:
-    """Reads a replay to its end, or leaves after `cut_after` rows."""
-    done = Replay()
+    """Reads a replay to its end, or leaves after `cut_after` rows. `into` keeps the rows that came before an abort."""
+    done = into if into is not None else Replay()
     path = f"/v1/topics/{urllib.parse.quote(topic)}/records"
     for line in lines(base, path, parameters, seconds):
         if "offset" in line:
@@ -90,7 +95,7 @@ def records(
             done.cursor = line["cursor"]
             done.complete = bool(line.get("complete"))
         else:
-            raise AssertionError(f"a line that is neither row nor cursor: {line}")
+            assert "error" in line, f"a line that is neither row, cursor nor error: {line}"
     assert done.complete, "a replay that was not cut ends with a cursor line that says so"
     return done
 

@@ -139,7 +139,7 @@ def _poll_to_ends(consumer: Consumer, left: set[int], seconds: float, each: Call
     deadline = time.monotonic() + seconds
     while left:
         assert time.monotonic() < deadline, f"after {seconds:.0f} s partitions {sorted(left)} are not read to their end"
-        for message in consumer.consume(1000, timeout=1.0):
+        for message in consumer.consume(1000, timeout=0.2):
             error = message.error()
             if error is None:
                 seen.append(Seen.of(message))
