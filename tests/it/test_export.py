@@ -1,8 +1,8 @@
 """Export to Parquet, read by DuckDB and by pyarrow."""
 
+import json
 from pathlib import Path
 
-import json
 import duckdb
 import pyarrow.parquet
 import pytest
