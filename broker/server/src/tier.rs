@@ -26,7 +26,7 @@ use gateway_http::{ColdSource, NotReady};
 use parking_lot::RwLock;
 use tiering_manifest::{BucketFile, Generation, Writer};
 use tiering_store::probe::MissingBucket;
-use tiering_store::{Meter, OpenError, S3Config, Store, StoreConfig, probe};
+use tiering_store::{Meter, OpenError, S3Config, Store, StoreConfig, StoreErrorKind, probe};
 use tiering_tier::bucket::{self, BucketError};
 use tiering_tier::{BlockCache, CacheConfig, ReaderConfig, TierReader, Uploader, UploaderConfig};
 use tokio::runtime;
@@ -141,8 +141,19 @@ impl Tier {
         Writer { generation, epoch, nonce: self.nonce }
     }
 
-    /// Probes the store once and claims the bucket.
+    /// Probes the store once and claims the bucket. In a stranger's bucket nothing is written, not even to probe it.
     async fn reach(&self) -> Standing {
+        match bucket::owner(&self.store).await {
+            Ok(Some(BucketFile { cluster_id: owner, name, .. })) if owner != self.cluster_id => {
+                let asker = self.cluster_id.clone();
+                return Standing::Unsafe(BucketError::Stranger { owner, name, asker }.to_string());
+            }
+            Err(BucketError::Store(error)) if error.kind() == StoreErrorKind::Unreachable => {
+                return Standing::Unreached(error.to_string());
+            }
+            // A bucket that is not there yet is made by the probe; whatever else is wrong is met and told by it.
+            Ok(_) | Err(_) => {}
+        }
         let found = probe(&self.config, &self.store, clock::now(), self.prober, MissingBucket::Create).await;
         if let Some(error) = found.unreachable {
             return Standing::Unreached(error.to_string());

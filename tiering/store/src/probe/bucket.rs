@@ -67,8 +67,16 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
         _ => StoreErrorKind::Unreachable,
     };
     let code = error.code().unwrap_or("no answer");
-    let detail = format!("{code}: {}", aws_sdk_s3::error::DisplayErrorContext(error));
-    StoreError::new(kind, operation, key, &detail)
+    StoreError::new(kind, operation, key, &format!("{code}: {}", root_cause(error)))
+}
+
+/// The innermost error: what lies between it and the operation only wraps it.
+fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause
 }
 
 /// Makes sure that the bucket is there.

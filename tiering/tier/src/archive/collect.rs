@@ -107,7 +107,7 @@ impl<L: LocalLog> PartitionArchive<L> {
     }
 
     /// Before anything is deleted the root is looked at again: a writer that lost its right must not delete what its
-    /// successor may have adopted.
+    /// successor may refer to.
     async fn writer_is_still_us(&self) -> Result<(), ShipError> {
         let key = self.config.prefix.root();
         let gone = || ShipError::Halted { reason: "the root is gone from the bucket".to_owned() };
