@@ -33,7 +33,8 @@ fn main() -> ExitCode {
 
 /// Logs go to standard error; `RUST_LOG` says how much.
 fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,foyer=warn"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,foyer=warn,object_store=warn"));
     let is_terminal = std::io::stderr().is_terminal();
     let output = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(is_terminal);
     output.with_env_filter(filter).init();

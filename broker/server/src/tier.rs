@@ -277,7 +277,7 @@ async fn run(
 
 /// Probes until the store is good. `None` when it never will be, or the program stops.
 async fn until_good(tier: &Tier, broker: &Broker, stop: &CancellationToken) -> Option<Generation> {
-    let mut told = String::new();
+    let mut is_told = false;
     loop {
         let known = tier.standing.read().clone();
         let standing = if let Standing::Good(_) = known { known } else { tier.reach().await };
@@ -294,9 +294,9 @@ async fn until_good(tier: &Tier, broker: &Broker, stop: &CancellationToken) -> O
                 return None;
             }
             Standing::Unreached(why) => {
-                if told != why {
+                if !is_told {
                     warn!(url = %tier.config.url, why, "the store cannot be reached: shipping waits");
-                    told = why;
+                    is_told = true;
                 }
             }
         }
