@@ -36,8 +36,6 @@ pub struct Metrics {
     pub connections_failed: Number,
     /// Requests that were started.
     pub requests: Number,
-    /// Requests that were answered with an error of the whole request.
-    pub requests_failed: Number,
     /// Bytes of replies.
     pub bytes_out: Number,
     /// Record bytes that producers appended.

@@ -100,7 +100,7 @@ impl Tier {
             exports: exports::Counters::default(),
             crash_point: settings.crash_point.clone(),
             prober: prober(cluster_id, settings.node.node_id),
-            nonce: u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().expect("a UUID has 16 bytes")),
+            nonce: fresh_nonce(),
         })
     }
 
@@ -143,16 +143,13 @@ impl Tier {
 
     /// Probes the store once and claims the bucket. In a stranger's bucket nothing is written, not even to probe it.
     async fn reach(&self) -> Standing {
-        match bucket::owner(&self.store).await {
-            Ok(Some(BucketFile { cluster_id: owner, name, .. })) if owner != self.cluster_id => {
-                let asker = self.cluster_id.clone();
-                return Standing::Unsafe(BucketError::Stranger { owner, name, asker }.to_string());
-            }
+        match bucket::refuse_stranger(&self.store, &self.cluster_id).await {
+            Err(error @ BucketError::Stranger { .. }) => return Standing::Unsafe(error.to_string()),
             Err(BucketError::Store(error)) if error.kind() == StoreErrorKind::Unreachable => {
                 return Standing::Unreached(error.to_string());
             }
             // A bucket that is not there yet is made by the probe; whatever else is wrong is met and told by it.
-            Ok(_) | Err(_) => {}
+            Ok(()) | Err(_) => {}
         }
         let found = probe(&self.config, &self.store, clock::now(), self.prober, MissingBucket::Create).await;
         if let Some(error) = found.unreachable {
@@ -169,6 +166,11 @@ impl Tier {
             Err(error) => Standing::Unsafe(error.to_string()),
         }
     }
+}
+
+/// A random number of one incarnation of a writer.
+pub(crate) fn fresh_nonce() -> u64 {
+    u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().expect("a UUID has 16 bytes"))
 }
 
 /// The same for each start of a node: FNV-1a over the cluster's id and the node's number.

@@ -53,10 +53,23 @@ pub async fn claim(store: &Store, wanted: &BucketFile) -> Result<BucketFile, Buc
     };
     let file = BucketFile::decode(&stored)
         .map_err(|source| BucketError::Decode { key: keys::BUCKET_FILE.to_owned(), source })?;
-    if file.cluster_id == wanted.cluster_id {
+    ours(file, &wanted.cluster_id)
+}
+
+/// Refuses a bucket that is another cluster's, without writing anything into it.
+///
+/// # Errors
+/// [`BucketError::Stranger`]; or the store fails, or the file is damaged.
+pub async fn refuse_stranger(store: &Store, cluster_id: &str) -> Result<(), BucketError> {
+    let Some(file) = owner(store).await? else { return Ok(()) };
+    ours(file, cluster_id).map(|_| ())
+}
+
+fn ours(file: BucketFile, asker: &str) -> Result<BucketFile, BucketError> {
+    if file.cluster_id == asker {
         return Ok(file);
     }
-    Err(BucketError::Stranger { owner: file.cluster_id, name: file.name, asker: wanted.cluster_id.clone() })
+    Err(BucketError::Stranger { owner: file.cluster_id, name: file.name, asker: asker.to_owned() })
 }
 
 fn vanished(key: &str) -> BucketError {

@@ -85,7 +85,7 @@ impl Partition {
     /// [`ProduceError`] with the code for the client. Nothing was stored, unless the disk failed.
     pub fn append(&self, records: &Bytes, now: Timestamp) -> Result<Appended, ProduceError> {
         let open = self.open()?;
-        let head = validate(records, &rules(&self.config(), now))?;
+        let head = validate(records, &rules(&self.config.load(), now))?;
         check_producer(&head)?;
         let body = records.get(BATCH_HEAD_BYTES..).unwrap_or_default();
         let outcome = {
@@ -121,7 +121,7 @@ impl Partition {
     /// Syncs when `flush.messages` records wait for it. With 1 the acknowledgement asks for the sync, see
     /// [`Partition::committed`].
     fn flush_if_due(&self) -> Result<(), ErrorCode> {
-        let wanted = self.config().flush_messages;
+        let wanted = self.config.load().flush_messages;
         if wanted <= 1 || wanted == i64::MAX {
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl Partition {
     /// True where nothing is acknowledged before it is synced (`flush.messages=1`).
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        self.config().flush_messages == 1
+        self.config.load().flush_messages == 1
     }
 
     /// True when everything below `until` is committed.
