@@ -46,8 +46,10 @@ pub struct Settings {
     pub place_words: Vec<String>,
     /// This node.
     pub node: NodeSettings,
-    /// The directory of data and metadata.
+    /// The first of the log directories: the bucket and its caches lie below it where nothing else is said.
     pub data_dir: PathBuf,
+    /// Where logs and metadata lie.
+    pub dirs: DirSettings,
     /// The Kafka listeners; at least one.
     pub listeners: Vec<Listener>,
     /// The HTTP listeners; none means no gateway.
@@ -79,11 +81,28 @@ pub struct NodeSettings {
     pub rack: Option<String>,
 }
 
+/// Where logs and metadata lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirSettings {
+    /// `log.dirs`, in its order; at least one, each once.
+    pub logs: Vec<PathBuf>,
+    /// `metadata.log.dir`; it may be one of the above.
+    pub metadata: PathBuf,
+    /// Threads that recover logs in the background, for each directory.
+    pub recovery_threads: usize,
+    /// Files of all logs that are open at once; `None` means what the system's own limit allows.
+    pub open_files_max: Option<usize>,
+}
+
 /// Connections and requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkSettings {
     /// The largest request frame in bytes.
     pub request_bytes_max: i32,
+    /// The bytes of all requests together; `None` means the broker's own bound.
+    pub queued_bytes_max: Option<usize>,
+    /// Incremental fetch sessions that are kept.
+    pub fetch_sessions_max: usize,
     /// Connections that wait to be accepted.
     pub backlog: i32,
     /// Connections at once.
@@ -151,7 +170,8 @@ impl Settings {
     pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
         let (values, mut warnings) = sources.values()?;
         let node_id = node_id(&values);
-        let data_dir = data_dir(&values)?;
+        let dirs = dirs(&values)?;
+        let data_dir = dirs.logs.first().cloned().expect("the list of log directories is not empty");
         let listeners = listeners::kafka(&values, &sources.environment)?;
         let http = listeners::http(&values)?;
         let tier = tier::settings(&values, &sources.environment, &data_dir)?;
@@ -163,6 +183,7 @@ impl Settings {
             place_words: sources.place_words(),
             node: NodeSettings { node_id: NodeId(node_id), rack: values.get(network::BROKER_RACK) },
             data_dir,
+            dirs,
             listeners,
             http,
             network: network_settings(&values),
@@ -184,19 +205,44 @@ fn node_id(values: &ConfigValues) -> i32 {
     older.unwrap_or_else(|| values.get(network::NODE_ID))
 }
 
-fn data_dir(values: &ConfigValues) -> Result<PathBuf, ConfigError> {
-    let Some(dirs) = values.get(broker::LOG_DIRS) else {
-        return Ok(PathBuf::from(values.get(broker::LOG_DIR)));
+fn dirs(values: &ConfigValues) -> Result<DirSettings, ConfigError> {
+    let logs = match values.get(broker::LOG_DIRS) {
+        Some(dirs) => dir_list(broker::LOG_DIRS, dirs)?,
+        None => {
+            let text = values.get(broker::LOG_DIR);
+            dir_list(broker::LOG_DIR, text.split(',').map(|dir| dir.trim().to_owned()).collect())?
+        }
     };
-    match dirs.as_slice() {
-        [dir] => Ok(PathBuf::from(dir)),
-        _ => Err(refuse(broker::LOG_DIRS, &dirs.join(","), "one directory: more than one is not served yet")),
+    let metadata = values.get(broker::METADATA_LOG_DIR).map(PathBuf::from);
+    let size = |count: i32| usize::try_from(count).unwrap_or(0);
+    Ok(DirSettings {
+        metadata: metadata.or_else(|| logs.first().cloned()).expect("the list of log directories is not empty"),
+        logs,
+        recovery_threads: size(values.get(broker::NUM_RECOVERY_THREADS)),
+        open_files_max: values.get(broker::LOG_OPEN_FILES_MAX).map(size),
+    })
+}
+
+/// Directories that are named, each once.
+fn dir_list<T: ConfigType>(key: BrokerKey<T>, dirs: Vec<String>) -> Result<Vec<PathBuf>, ConfigError> {
+    let text = dirs.join(",");
+    let mut paths: Vec<PathBuf> = Vec::with_capacity(dirs.len());
+    for dir in dirs {
+        // Paths compare by their components: a slash at the end makes no other directory.
+        let path = PathBuf::from(dir);
+        if path.as_os_str().is_empty() || paths.contains(&path) {
+            return Err(refuse(key, &text, "directories separated by commas, none of them empty, each once"));
+        }
+        paths.push(path);
     }
+    Ok(paths)
 }
 
 fn network_settings(values: &ConfigValues) -> NetworkSettings {
     NetworkSettings {
         request_bytes_max: values.get(network::SOCKET_REQUEST_MAX_BYTES),
+        queued_bytes_max: usize::try_from(values.get(network::QUEUED_MAX_REQUEST_BYTES)).ok(),
+        fetch_sessions_max: usize::try_from(values.get(network::FETCH_SESSION_SLOTS)).unwrap_or(0),
         backlog: values.get(network::SOCKET_LISTEN_BACKLOG_SIZE),
         connections_max: values.get(network::MAX_CONNECTIONS),
         idle_ms_max: values.get(network::CONNECTIONS_MAX_IDLE_MS),
@@ -243,6 +289,12 @@ fn check_together(values: &ConfigValues) -> Result<(), ConfigError> {
     if shortest > longest {
         let expected = format!("at most {}, which is {longest}", network::GROUP_MAX_SESSION_TIMEOUT_MS.name());
         return Err(refuse(network::GROUP_MIN_SESSION_TIMEOUT_MS, &shortest.to_string(), &expected));
+    }
+    let (queued, largest) =
+        (values.get(network::QUEUED_MAX_REQUEST_BYTES), values.get(network::SOCKET_REQUEST_MAX_BYTES));
+    if (0..i64::from(largest)).contains(&queued) {
+        let expected = format!("-1, or at least {}, which is {largest}", network::SOCKET_REQUEST_MAX_BYTES.name());
+        return Err(refuse(network::QUEUED_MAX_REQUEST_BYTES, &queued.to_string(), &expected));
     }
     // What a topic without configs of its own gets must be a legal configuration.
     TopicConfig::resolve(&BTreeMap::new(), values, TopicClass::User).map(|_| ())

@@ -23,10 +23,19 @@ configs! { BrokerKey, Broker;
     COMPRESSION_TYPE: String = "compression.type", Some("producer"), one_of(CODECS), dynamic(),
         noted("batches are kept as the producer compressed them");
 
-    /// The directory of data and metadata; used where log.dirs is absent.
+    /// The directories of the logs, separated by commas; used where log.dirs is absent.
     LOG_DIR: String = "log.dir", Some("./strata-data"), not_empty();
-    /// The directory of data and metadata. One directory is served so far.
+    /// The directories of the logs, separated by commas: best one for each disk. A new partition goes to the one with
+    /// the fewest. One that fails takes its own partitions offline, and no others.
     LOG_DIRS: Option<Vec<String>> = "log.dirs", None, not_empty();
+    /// The directory of the metadata log. Absent means the first of log.dirs. The broker ends when it fails.
+    METADATA_LOG_DIR: Option<String> = "metadata.log.dir", None, not_empty();
+    /// Threads for each directory that check logs in the background after a stop that was not clean. A log that a
+    /// client asks for is checked at once, whatever they do.
+    NUM_RECOVERY_THREADS: i32 = "num.recovery.threads.per.data.dir", Some("2"), at_least(1), dynamic();
+    /// Files of all logs that are open at once; the others open when they are used. Absent means half of what the system
+    /// lets the process open.
+    LOG_OPEN_FILES_MAX: Option<i32> = "strata.log.open.files.max", None, at_least(64);
     /// A segment is closed when it would grow beyond this many bytes.
     LOG_SEGMENT_BYTES: i32 = "log.segment.bytes", Some("1073741824"), at_least(1 << 20), dynamic();
     /// A segment is closed when its first record is this old. It stands before log.roll.hours.
@@ -72,7 +81,7 @@ configs! { BrokerKey, Broker;
     /// How long a deleted segment's files stay under another name before they go.
     LOG_SEGMENT_DELETE_DELAY_MS: i64 = "log.segment.delete.delay.ms", Some("60000"), at_least(0), dynamic();
     /// Segment files take their full size when they are made.
-    LOG_PREALLOCATE: bool = "log.preallocate", Some("false"), dynamic(), noted("segments grow as they are written");
+    LOG_PREALLOCATE: bool = "log.preallocate", Some("false"), dynamic();
     /// Whether a record's timestamp is its producer's or the time of the append.
     LOG_MESSAGE_TIMESTAMP_TYPE: String = "log.message.timestamp.type", Some("CreateTime"),
         one_of(&["CreateTime", "LogAppendTime"]), dynamic();

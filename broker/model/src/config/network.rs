@@ -20,6 +20,8 @@ configs! { BrokerKey, Broker;
     CONTROLLER_LISTENER_NAMES: Vec<String> = "controller.listener.names", Some("");
     /// The largest request in bytes. A larger one closes its connection.
     SOCKET_REQUEST_MAX_BYTES: i32 = "socket.request.max.bytes", Some("104857600"), at_least(1024);
+    /// Bytes of the requests of all connections together; who sends more waits. -1 means 256 MiB.
+    QUEUED_MAX_REQUEST_BYTES: i64 = "queued.max.request.bytes", Some("-1"), at_least(-1);
     /// Connections that wait to be accepted, per listener.
     SOCKET_LISTEN_BACKLOG_SIZE: i32 = "socket.listen.backlog.size", Some("50"), at_least(1);
     /// A connection without a request for so long is closed.
@@ -28,6 +30,8 @@ configs! { BrokerKey, Broker;
     MAX_CONNECTIONS: i32 = "max.connections", Some("2147483647"), at_least(0), dynamic();
     /// The largest answer to one fetch in bytes. The first batch of an answer is sent whole even when it is larger.
     FETCH_MAX_BYTES: i32 = "fetch.max.bytes", Some("57671680"), at_least(1024);
+    /// Incremental fetch sessions that the broker keeps; 0 means none.
+    FETCH_SESSION_SLOTS: i32 = "max.incremental.fetch.session.cache.slots", Some("1000"), at_least(0);
     /// Partitions that one answer to DescribeTopicPartitions names at most.
     MAX_REQUEST_PARTITION_SIZE_LIMIT: i32 = "max.request.partition.size.limit", Some("2000"), at_least(1);
     /// The shortest session timeout that a group member may ask for.

@@ -22,8 +22,6 @@ configs! { BrokerKey, Broker;
     CONTROLLER_QUORUM_VOTERS: Vec<String> = "controller.quorum.voters", Some(""), noted(ONE_NODE);
     /// The listener between brokers.
     INTER_BROKER_LISTENER_NAME: Option<String> = "inter.broker.listener.name", None, noted(ONE_NODE);
-    /// The directory of the metadata log.
-    METADATA_LOG_DIR: Option<String> = "metadata.log.dir", None, noted("the metadata log stands below log.dirs");
     /// Replicas of the topic of groups and offsets.
     OFFSETS_TOPIC_REPLICATION_FACTOR: i32 = "offsets.topic.replication.factor", Some("3"), at_least(1), noted(ONE_NODE);
     /// How far a replica may lag in time and be in sync.
@@ -41,8 +39,6 @@ configs! { BrokerKey, Broker;
     NUM_IO_THREADS: i32 = "num.io.threads", Some("8"), dynamic(), noted(OWN_THREADS);
     /// Threads for the background.
     BACKGROUND_THREADS: i32 = "background.threads", Some("10"), dynamic(), noted(OWN_THREADS);
-    /// Threads for recovery.
-    NUM_RECOVERY_THREADS: i32 = "num.recovery.threads.per.data.dir", Some("2"), dynamic(), noted(OWN_THREADS);
     /// Requests that wait for a thread.
     QUEUED_MAX_REQUESTS: i32 = "queued.max.requests", Some("500"), noted("a connection has at most 16 requests in flight");
     /// The send buffer of a socket in bytes.

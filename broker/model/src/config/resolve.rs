@@ -72,6 +72,8 @@ pub struct TopicConfig {
     pub index_interval_bytes: i32,
     /// `file.delete.delay.ms`.
     pub file_delete_delay_ms: i64,
+    /// `preallocate`.
+    pub preallocate: bool,
     /// `flush.messages`.
     pub flush_messages: i64,
     /// `flush.ms`.
@@ -122,6 +124,7 @@ impl TopicConfig {
             segment_index_bytes: layers.get(topic::SEGMENT_INDEX_BYTES)?,
             index_interval_bytes: layers.get(topic::INDEX_INTERVAL_BYTES)?,
             file_delete_delay_ms: layers.get(topic::FILE_DELETE_DELAY_MS)?,
+            preallocate: layers.get(topic::PREALLOCATE)?,
             flush_messages: layers.get(topic::FLUSH_MESSAGES)?,
             flush_ms: layers.get(topic::FLUSH_MS)?,
             max_message_bytes: layers.get(topic::MAX_MESSAGE_BYTES)?,

@@ -182,3 +182,48 @@ fn described_configs_name_every_place_most_specific_first() {
     assert_eq!((segment.source, segment.read_only()), (ConfigSource::Default, false));
     assert!(described.iter().any(|config| config.def.name == "listeners" && config.read_only()));
 }
+
+/// Topic config, its broker configs from the strongest to the weakest, a value for each, and what the topic then has.
+const LOG_CONFIGS: &[(&str, &[(&str, &str, &str)])] = &[
+    ("preallocate", &[("log.preallocate", "true", "true")]),
+    ("segment.index.bytes", &[("log.index.size.max.bytes", "8192", "8192")]),
+    ("index.interval.bytes", &[("log.index.interval.bytes", "1024", "1024")]),
+    ("segment.jitter.ms", &[("log.roll.jitter.ms", "5", "5"), ("log.roll.jitter.hours", "1", "3600000")]),
+    ("segment.ms", &[("log.roll.ms", "7", "7"), ("log.roll.hours", "2", "7200000")]),
+    ("file.delete.delay.ms", &[("log.segment.delete.delay.ms", "9", "9")]),
+    ("max.message.bytes", &[("message.max.bytes", "2000", "2000")]),
+    ("message.timestamp.type", &[("log.message.timestamp.type", "LogAppendTime", "LogAppendTime")]),
+    ("message.timestamp.before.max.ms", &[("log.message.timestamp.before.max.ms", "11", "11")]),
+    ("message.timestamp.after.max.ms", &[("log.message.timestamp.after.max.ms", "12", "12")]),
+    ("flush.messages", &[("log.flush.interval.messages", "1", "1")]),
+    ("flush.ms", &[("log.flush.interval.ms", "13", "13"), ("log.flush.scheduler.interval.ms", "14", "14")]),
+];
+
+#[test]
+fn configs_of_the_log_come_from_the_topic_then_from_the_brokers_names_in_kafkas_order() {
+    let shown = |own: &[(&str, &str)], given: &[(&str, &str)], name: &str| {
+        let described = TopicConfig::describe(&overrides(own), &broker(given), TopicClass::User).unwrap();
+        described.into_iter().find(|config| config.def.name == name).unwrap().value.unwrap()
+    };
+    for (name, synonyms) in LOG_CONFIGS {
+        // Each synonym with all the weaker ones given too: the strongest holds.
+        for (rank, (_, _, expected)) in synonyms.iter().enumerate() {
+            let given: Vec<_> = synonyms[rank..].iter().map(|(name, value, _)| (*name, *value)).collect();
+            assert_eq!(shown(&[], &given, name), *expected, "{name} from {given:?}");
+        }
+        let given: Vec<_> = synonyms.iter().map(|(name, value, _)| (*name, *value)).collect();
+        let own = lookup(Scope::Topic, name).unwrap().default_value().shown().unwrap();
+        assert_eq!(shown(&[(name, &own)], &given, name), own, "the topic's own {name} stands above the broker's");
+        let def = lookup(Scope::Topic, name).unwrap();
+        assert_eq!(def.standing, Standing::Served, "{name}");
+    }
+}
+
+#[test]
+fn the_log_is_told_what_its_topic_says() {
+    let values = broker(&[("log.preallocate", "true"), ("log.roll.jitter.hours", "1"), ("log.flush.interval.ms", "5")]);
+    let config = resolve(&[("file.delete.delay.ms", "1"), ("segment.index.bytes", "8192")], &values).unwrap();
+    assert!(config.preallocate);
+    assert_eq!((config.segment_jitter_ms, config.flush_ms), (3_600_000, 5));
+    assert_eq!((config.file_delete_delay_ms, config.segment_index_bytes), (1, 8192));
+}

@@ -64,8 +64,7 @@ configs! { TopicKey, Topic;
     FLUSH_MS: i64 = "flush.ms", Some("9223372036854775807"), at_least(0),
         synonyms(&[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")]);
     /// Segment files take their full size when they are made.
-    PREALLOCATE: bool = "preallocate", Some("false"), synonyms(&[same("log.preallocate")]),
-        noted("segments grow as they are written");
+    PREALLOCATE: bool = "preallocate", Some("false"), synonyms(&[same("log.preallocate")]);
 
     /// The largest record batch in bytes, as it is sent.
     MAX_MESSAGE_BYTES: i32 = "max.message.bytes", Some("1048588"), at_least(0), synonyms(&[same("message.max.bytes")]);

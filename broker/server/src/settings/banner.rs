@@ -49,7 +49,11 @@ fn places(text: &mut String, settings: &Settings, bound: &Bound) {
     if bound.http.is_empty() {
         line(text, format_args!("  HTTP    off"));
     }
-    line(text, format_args!("  Data    {}", settings.data_dir.display()));
+    let dirs: Vec<_> = settings.dirs.logs.iter().map(|dir| dir.display().to_string()).collect();
+    line(text, format_args!("  Data    {}", dirs.join(", ")));
+    if !settings.dirs.logs.contains(&settings.dirs.metadata) {
+        line(text, format_args!("  Meta    {}", settings.dirs.metadata.display()));
+    }
     match &settings.tier.place {
         TierPlace::Directory(path) => line(text, format_args!("  Bucket  {} (a directory)", path.display())),
         place => line(text, format_args!("  Bucket  {}", place.url())),

@@ -75,7 +75,10 @@ fn unknown_keys_warn_and_bad_values_stop() {
     for (text, message) in [
         ("\nnum.partitions=x", "FILE line 2: num.partitions=x: expected a whole number of 32 bits from 1 to 10000"),
         ("a=\\u1", "FILE: line 1: \\u must be followed by four hexadecimal digits that are a character"),
-        ("log.dirs=/a,/b", "log.dirs=/a,/b: expected one directory: more than one is not served yet"),
+        (
+            "log.dirs=/a,/b,/a/",
+            "log.dirs=/a,/b,/a/: expected directories separated by commas, none of them empty, each once",
+        ),
     ] {
         assert_eq!(load_file(text, &[]).unwrap_err(), message);
     }
@@ -91,6 +94,41 @@ fn unknown_keys_warn_and_bad_values_stop() {
     let missing = Sources { file: Some(PathBuf::from("/nowhere/server.properties")), ..Sources::default() };
     let message = Settings::load(&missing).unwrap_err().to_string();
     assert!(message.starts_with("cannot read the configuration file /nowhere/server.properties: "), "{message}");
+}
+
+#[test]
+fn directories_resolve_as_kafkas_do() {
+    let dirs = |sets: &[&str]| load(sets).map(|settings| (settings.data_dir.clone(), settings.dirs.clone()));
+    let path = PathBuf::from;
+    let (data, alone) = dirs(&[]).unwrap();
+    assert_eq!(
+        (data, alone.logs, alone.metadata),
+        (path("./strata-data"), vec![path("./strata-data")], path("./strata-data"))
+    );
+    assert_eq!((alone.recovery_threads, alone.open_files_max), (2, None));
+    let (data, both) = dirs(&["log.dirs=/b, /a", "log.dir=/c", "num.recovery.threads.per.data.dir=4"]).unwrap();
+    assert_eq!((data, both.logs), (path("/b"), vec![path("/b"), path("/a")]));
+    assert_eq!((both.metadata, both.recovery_threads), (path("/b"), 4));
+    assert_eq!(dirs(&["log.dir=/c,/d"]).unwrap().1.logs, [path("/c"), path("/d")]);
+    let (data, apart) = dirs(&["log.dirs=/b,/a", "metadata.log.dir=/m", "strata.log.open.files.max=100"]).unwrap();
+    assert_eq!((data, apart.metadata, apart.open_files_max), (path("/b"), path("/m"), Some(100)));
+    for bad in ["log.dirs=/a,,/b", "log.dirs=/a,/a", "log.dir=/a, ,/b", "log.dirs=", "metadata.log.dir="] {
+        assert!(load(&[bad]).is_err(), "{bad}");
+    }
+    let text = banner(&load(&["log.dirs=/b,/a", "metadata.log.dir=/m"]).unwrap(), &Bound::default());
+    assert!(text.contains("  Data    /b, /a\n  Meta    /m\n"), "{text}");
+}
+
+#[test]
+fn the_memory_of_requests_holds_the_largest() {
+    let queued = |sets: &[&str]| load(sets).map(|settings| settings.network.queued_bytes_max);
+    assert_eq!(queued(&[]).unwrap(), None);
+    assert_eq!(queued(&["queued.max.request.bytes=200000000"]).unwrap(), Some(200_000_000));
+    assert_eq!(
+        queued(&["queued.max.request.bytes=4096"]).unwrap_err(),
+        "queued.max.request.bytes=4096: expected -1, or at least socket.request.max.bytes, which is 104857600"
+    );
+    assert_eq!(load(&["max.incremental.fetch.session.cache.slots=7"]).unwrap().network.fetch_sessions_max, 7);
 }
 
 /// The path in the first warning.
