@@ -1,7 +1,7 @@
 //! Appending batches: sequence checks, offsets, one write, indexes, ends.
 //!
 //! The order is: decide, give offsets, write, then let readers see. All batches of a call that fit the segment leave
-//! in one pwritev(2), each as its head, which is made anew, and its body, which is never copied. What a failed write
+//! in one pwritev(2) for every 32, each as its head, which is made anew, and its body, which is never copied. What a failed write
 //! began is undone: producers as before, the file cut back.
 
 use std::io::IoSlice;
@@ -18,6 +18,9 @@ use crate::log::Log;
 use crate::names;
 use crate::segment::State;
 use crate::walk::Placed;
+
+/// Batches that one pwritev(2) takes.
+const BATCHES_PER_WRITE: usize = 32;
 
 /// A batch that was validated: the head to be stored, and all bytes that follow the head.
 #[derive(Clone, Copy, Debug)]
@@ -65,49 +68,87 @@ pub enum Refusal {
     },
 }
 
-/// Batches that have their places but are not written yet.
-struct Run<'a> {
+/// Batches that have their places but are not written yet. A log has one, so that an append asks for no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
     start: u64,
     position: u64,
     next: Offset,
     placed: Vec<Placed>,
-    parts: Vec<([u8; BATCH_HEAD_BYTES], &'a [u8])>,
+    /// For each of `placed`: its head as bytes, and which of the call's batches it is.
+    heads: Vec<([u8; BATCH_HEAD_BYTES], usize)>,
 }
 
-impl Run<'_> {
-    fn new(state: &State) -> Self {
-        Run { start: state.bytes, position: state.bytes, next: state.end, placed: Vec::new(), parts: Vec::new() }
+impl Run {
+    fn begin(&mut self, state: &State) {
+        (self.start, self.position, self.next) = (state.bytes, state.bytes, state.end);
+        self.placed.clear();
+        self.heads.clear();
     }
 }
 
 impl<F: Files> Log<F> {
-    /// Appends batches, in order, and says what became of each. Duplicates and refusals do not stop the others.
+    /// Appends batches, in order, and says what became of each. As [`append_into`](Self::append_into), into a new
+    /// vector.
     ///
     /// # Errors
-    /// When writing fails; whether batches before a roll in the same call were written is then not known. `Full`
-    /// leaves the log usable.
+    /// As [`append_into`](Self::append_into).
     pub fn append(&mut self, batches: &[PreparedBatch<'_>], now: Timestamp) -> Result<Vec<Appended>, AppendError> {
+        let mut outcomes = Vec::with_capacity(batches.len());
+        self.append_into(batches, now, &mut outcomes)?;
+        Ok(outcomes)
+    }
+
+    /// Appends batches, in order, and says what became of each in `outcomes`, which is cleared first. Duplicates and
+    /// refusals do not stop the others. Asks for no memory once its buffers have grown to the largest call.
+    ///
+    /// # Errors
+    /// When writing fails. `outcomes` then holds what became of the first batches of the call, which were stored before
+    /// a roll or turned away; the others were not stored. `Full` leaves the log usable.
+    pub fn append_into(
+        &mut self,
+        batches: &[PreparedBatch<'_>],
+        now: Timestamp,
+        outcomes: &mut Vec<Appended>,
+    ) -> Result<(), AppendError> {
+        outcomes.clear();
         self.writable()?;
         if batches.iter().any(|batch| batch.head.total_bytes() != BATCH_HEAD_BYTES + batch.body.len()) {
             return Err(AppendError::Invalid("a batch's head and body do not belong together"));
         }
+        let mut run = std::mem::take(&mut self.run);
+        let appended = self.append_run(batches, now, (&mut run, &mut *outcomes));
+        self.run = run;
+        appended.map_err(|(settled, error)| {
+            outcomes.truncate(settled);
+            error
+        })
+    }
+
+    /// The error comes with the number of outcomes that are final.
+    fn append_run(
+        &mut self,
+        batches: &[PreparedBatch<'_>],
+        now: Timestamp,
+        (run, outcomes): (&mut Run, &mut Vec<Appended>),
+    ) -> Result<(), (usize, AppendError)> {
         self.undo.clear();
-        let mut outcomes = Vec::with_capacity(batches.len());
-        let mut run = Run::new(&self.shared.active().state());
-        for batch in batches {
+        run.begin(&self.shared.active().state());
+        let mut settled = 0;
+        for (at, batch) in batches.iter().enumerate() {
             if let Some(outcome) = self.turned_away(&batch.head, now) {
                 outcomes.push(outcome);
                 continue;
             }
-            if self.must_roll(&run, &batch.head, now) {
-                self.write(&mut run, now)?;
-                self.roll(now)?;
-                run = Run::new(&self.shared.active().state());
+            if self.must_roll(run, &batch.head, now) {
+                self.write(batches, run, now).map_err(|error| (settled, error))?;
+                settled = outcomes.len();
+                self.roll(now).map_err(|error| (settled, error))?;
+                run.begin(&self.shared.active().state());
             }
-            outcomes.push(self.place(batch, now, &mut run));
+            outcomes.push(self.place((at, batch), now, run));
         }
-        self.write(&mut run, now)?;
-        Ok(outcomes)
+        self.write(batches, run, now).map_err(|error| (settled, error))
     }
 
     /// What a batch is answered that is not to be stored.
@@ -134,7 +175,7 @@ impl<F: Files> Log<F> {
         self.config.segment_bytes.min(i32::MAX as u64)
     }
 
-    fn must_roll(&self, run: &Run<'_>, head: &BatchHead, now: Timestamp) -> bool {
+    fn must_roll(&self, run: &Run, head: &BatchHead, now: Timestamp) -> bool {
         if run.position == 0 {
             return false;
         }
@@ -155,7 +196,7 @@ impl<F: Files> Log<F> {
     }
 
     /// Gives a batch its place, and tells the producer state, tentatively.
-    fn place<'a>(&mut self, batch: &PreparedBatch<'a>, now: Timestamp, run: &mut Run<'a>) -> Appended {
+    fn place(&mut self, (at, batch): (usize, &PreparedBatch<'_>), now: Timestamp, run: &mut Run) -> Appended {
         let mut head = batch.head;
         head.base_offset = run.next;
         head.leader_epoch = self.epoch;
@@ -169,31 +210,25 @@ impl<F: Files> Log<F> {
             self.producers.apply(&head, head.base_offset, now);
         }
         run.placed.push(Placed { head, position: run.position });
-        run.parts.push((head.encode(), batch.body));
+        run.heads.push((head.encode(), at));
         run.position += head.total_bytes() as u64;
         run.next = head.next_offset();
         Appended::Stored { base_offset: head.base_offset, timestamp }
     }
 
-    fn write(&mut self, run: &mut Run<'_>, now: Timestamp) -> Result<(), AppendError> {
-        if run.placed.is_empty() {
-            return Ok(());
-        }
+    fn write(&mut self, batches: &[PreparedBatch<'_>], run: &mut Run, now: Timestamp) -> Result<(), AppendError> {
+        let Some(first) = run.placed.first() else { return Ok(()) };
         let active = self.shared.active();
-        let mut slices = Vec::with_capacity(run.parts.len() * 2);
-        for (head, body) in &run.parts {
-            slices.extend([IoSlice::new(head), IoSlice::new(body)]);
-        }
-        let written = active.log().and_then(|log| self.shared.files.write(&log, run.start, &mut slices));
+        let written = active.log().and_then(|log| write_run(&self.shared.files, &log, run, batches));
         if let Err(error) = written {
             return Err(self.undo_write(run.start, error));
         }
-        if self.epochs.assign(self.epoch, run.placed.first().expect("not empty").head.base_offset)
+        if self.epochs.assign(self.epoch, first.head.base_offset)
             && let Err(error) = self.write_epochs(Persist::Lazily)
         {
             tracing::warn!(dir = %self.shared.dir.display(), %error, "could not write the leader epochs");
         }
-        active.appended(&run.placed, now);
+        active.appended(&run.placed, now, &mut self.entries);
         self.shared.ends.write().appended(run.next);
         self.undo.clear();
         Ok(())
@@ -210,4 +245,22 @@ impl<F: Files> Log<F> {
         }
         self.failed(error)
     }
+}
+
+/// Writes a run: heads and bodies by turns, without copying, so many at a time as the stack holds pointers for.
+fn write_run<F: Files>(files: &F, log: &F::Handle, run: &Run, batches: &[PreparedBatch<'_>]) -> std::io::Result<()> {
+    let mut position = run.start;
+    for heads in run.heads.chunks(BATCHES_PER_WRITE) {
+        let mut slices = [IoSlice::new(&[]); 2 * BATCHES_PER_WRITE];
+        let mut bytes = 0;
+        for ((head, at), [first, second]) in heads.iter().zip(slices.as_chunks_mut().0) {
+            let body = batches.get(*at).map(|batch| batch.body).unwrap_or_default();
+            (*first, *second) = (IoSlice::new(head), IoSlice::new(body));
+            bytes += (head.len() + body.len()) as u64;
+        }
+        let (slices, _) = slices.split_at_mut(2 * heads.len());
+        files.write(log, position, slices)?;
+        position += bytes;
+    }
+    Ok(())
 }

@@ -57,6 +57,13 @@ pub(crate) struct NewEntries {
     pub(crate) times: Vec<u8>,
 }
 
+impl NewEntries {
+    pub(crate) fn clear(&mut self) {
+        self.offsets.clear();
+        self.times.clear();
+    }
+}
+
 impl Progress {
     pub(crate) fn new(base: Offset, interval: u64) -> Progress {
         let max = TimeEntry { timestamp: Timestamp::NONE, offset: base };

@@ -14,11 +14,13 @@ use std::sync::atomic::Ordering;
 use broker_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use broker_partition::{LeaderEpochs, ProducerState, ProducerStates};
 
+use crate::append::Run;
 use crate::checkpoint;
 use crate::config::{LogConfig, OpenHints};
 use crate::disk::DiskFiles;
 use crate::error::{AppendError, OpenError};
 use crate::files::{Change, Files, Persist, read_file, replace_file};
+use crate::index::NewEntries;
 use crate::names;
 use crate::reader::LogReader;
 use crate::segment::{Segment, State};
@@ -33,6 +35,9 @@ pub struct Log<F: Files = DiskFiles> {
     pub(crate) epoch: LeaderEpoch,
     /// What producers were before the batches that are not written yet.
     pub(crate) undo: Vec<(ProducerId, Option<ProducerState>)>,
+    /// Memory that appends use again.
+    pub(crate) run: Run,
+    pub(crate) entries: NewEntries,
 }
 
 /// What opening a log found and did.

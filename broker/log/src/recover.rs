@@ -297,7 +297,8 @@ impl<F: Files> Recovery<F> {
         };
         let epoch = epochs.latest().unwrap_or(LeaderEpoch(0));
         let reader = LogReader { shared: Arc::new(shared) };
-        Ok(Log { reader, config: self.config, producers, epochs, epoch, undo: Vec::new() })
+        let (undo, run, entries) = Default::default();
+        Ok(Log { reader, config: self.config, producers, epochs, epoch, undo, run, entries })
     }
 
     /// Keeps the snapshots at segments' beginnings, and the newest.

@@ -291,20 +291,20 @@ impl<F: Files> Segment<F> {
     }
 
     /// Notes batches that were written at the end: readers see them from here on.
-    pub(crate) fn appended(&self, batches: &[Placed], now: Timestamp) {
+    pub(crate) fn appended(&self, batches: &[Placed], now: Timestamp, entries: &mut NewEntries) {
         let mut indexes = self.indexes.lock();
-        let mut entries = NewEntries::default();
+        entries.clear();
         let mut state = self.state();
         let mut progress = state.progress.unwrap_or(Progress::new(self.base, self.interval));
         let last_written = progress.last_written;
         for placed in batches {
-            progress.step(&placed.head, placed.position, &mut entries);
+            progress.step(&placed.head, placed.position, entries);
             state.first_timestamp = state.first_timestamp.or(Some(placed.head.max_timestamp));
             state.bytes = placed.end();
             state.end = placed.head.next_offset();
         }
         // An index is only a hint: that it could not be written is no reason to refuse data that is.
-        if let Err(error) = self.append_entries(&mut indexes, &entries) {
+        if let Err(error) = self.append_entries(&mut indexes, entries) {
             tracing::warn!(dir = %self.dir.display(), %error, "could not write the index");
             progress.last_written = last_written;
         }
