@@ -74,6 +74,8 @@ pub(super) const CRATES: &[Place] = &[
     place("gateway-http", 5, STORAGE),
     // The program joins everything, the gateway too.
     Place { name: "broker-server", layer: 5, beside: &["gateway-http"], never: &[] },
+    place("benchmarks-load", BESIDE, &["tokio"]),
+    place("benchmarks-micro", BESIDE, &[]),
     place("infra-xtask", BESIDE, &[]),
     place("tests-sim", BESIDE, &[]),
     place("tests-fuzz", BESIDE, &[]),
