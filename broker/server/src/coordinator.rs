@@ -115,14 +115,39 @@ pub async fn run<M: Machine>(
                 let _ = caller.send(reply);
             }
         }
-        while !driver.is_leading() && !stop.is_cancelled() {
-            let epoch = driver.log().next_epoch();
-            warn!(%epoch, "coordinator lost its log, loads again");
-            if let Err(error) = driver.reload(epoch, clock::now()) {
-                error!(%error, "coordinator cannot load its log");
-                tokio::select! { () = tokio::time::sleep(RELOAD_PAUSE) => {}, () = stop.cancelled() => {} }
-            }
+        if !driver.is_leading() && !reload(&mut driver, &mut inbox, &stop).await {
+            return;
         }
+    }
+}
+
+/// Loads the machine again until that succeeds; meanwhile everybody hears that it does not lead. False where it is over.
+async fn reload<M: Machine>(
+    driver: &mut Driver<M, FileLog<DiskFiles>>,
+    inbox: &mut Inbox<M>,
+    stop: &CancellationToken,
+) -> bool {
+    warn!("coordinator lost its log, loads again");
+    let mut is_told = false;
+    loop {
+        let epoch = driver.log().next_epoch();
+        let Err(error) = driver.reload(epoch, clock::now()) else { return true };
+        if !std::mem::replace(&mut is_told, true) {
+            error!(%epoch, %error, "coordinator cannot load its log, tries again each second");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RELOAD_PAUSE) => {}
+            () = refuse_all(inbox) => return false,
+            () = stop.cancelled() => return false,
+        }
+    }
+}
+
+/// Answers everybody that this machine does not lead, until nobody is left who could ask.
+async fn refuse_all<M: Machine>(inbox: &mut Inbox<M>) {
+    while let Some(Ask { reply, .. }) = inbox.inbox.recv().await {
+        // A caller whose connection ended does not wait any more.
+        let _ = reply.send(Err(Refusal::NotLeader));
     }
 }
 
