@@ -18,6 +18,7 @@ use crate::groups::Groups;
 use crate::lag::Lags;
 use crate::metrics::Metrics;
 use crate::net::budget::Budget;
+use crate::net::buffers::Buffers;
 use crate::settings::{HostPort, Settings};
 use crate::topics::{OFFSETS_TOPIC, TopicTable};
 
@@ -69,6 +70,8 @@ pub struct Broker {
     pub limits: Limits,
     /// The memory of all requests.
     pub budget: Budget,
+    /// Receive buffers that are used again.
+    pub buffers: Buffers,
     /// What is counted.
     pub metrics: Metrics,
     /// The topics now.
@@ -106,6 +109,7 @@ impl Broker {
             cluster_id: parts.cluster_id,
             values: settings.values.clone(),
             budget: Budget::new(requests),
+            buffers: Buffers::default(),
             limits,
             metrics: Metrics::default(),
             topics: parts.topics,

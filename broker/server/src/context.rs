@@ -124,9 +124,15 @@ impl RequestContext {
         true
     }
 
-    /// How long the client is asked to wait before its next request, in milliseconds. Zero, until there are quotas.
+    /// How long the connection is muted after the reply (KIP-219). Zero, until there are quotas.
+    #[must_use]
+    pub fn throttle(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The same in milliseconds, as replies say it.
     #[must_use]
     pub fn throttle_ms(&self) -> i32 {
-        0
+        i32::try_from(self.throttle().as_millis()).unwrap_or(i32::MAX)
     }
 }

@@ -9,7 +9,7 @@ use broker_model::{NodeId, PartitionIndex, Timestamp, TopicId, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
-use crate::replica::{Disk, Partition};
+use crate::replica::{Disk, Flusher, Partition};
 use crate::topics::TopicTable;
 
 /// The log directory, locked for this process.
@@ -23,6 +23,7 @@ pub struct LogDir {
     /// Of a partition that does not lie here.
     nothing: PartitionHints,
     state: Mutex<Option<DirState<DiskFiles>>>,
+    flusher: Flusher,
 }
 
 impl std::fmt::Debug for LogDir {
@@ -57,6 +58,7 @@ impl LogDir {
             left: RwLock::new(left.collect()),
             nothing: PartitionHints { clean, same_boot, ..PartitionHints::default() },
             state: Mutex::new(Some(state)),
+            flusher: Flusher::default(),
         };
         Ok((dir, identity))
     }
@@ -136,6 +138,10 @@ impl Disk for LogDir {
 
     fn hints(&self, topic: &str, partition: TopicPartition, now: Timestamp) -> OpenHints {
         self.hints_for((topic, partition), now)
+    }
+
+    fn flusher(&self) -> &Flusher {
+        &self.flusher
     }
 
     fn forget(&self, topic: &str, partition: TopicPartition) {

@@ -17,5 +17,5 @@ pub(super) fn start(call: &Call) -> Pending {
 /// The client speaks a newer version: it learns ours from an answer in version 0, and asks again.
 pub(super) fn too_new(correlation_id: i32) -> Pending {
     let (bytes, _) = encode_api_versions_unsupported(correlation_id).expect("the answer is small");
-    Pending::Ready(Some(Reply { parts: vec![Part::Bytes(bytes)] }))
+    Pending::Ready(Some(Reply { parts: vec![Part::Bytes(bytes)], ..Reply::default() }))
 }

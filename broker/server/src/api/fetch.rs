@@ -1,7 +1,7 @@
 //! Fetch: hands out whole batches, hot ones as slices for sendfile, cold ones from the tier's cache.
 //!
 //! One answer serves all partitions that were asked, hot and cold. It is given at once when there is enough, an error, or
-//! nothing to wait for; else the request sleeps on its partitions and is woken by an append. The rules of size are Kafka's:
+//! nothing to wait for; else the request sleeps on its partitions until appends have brought what it misses. The rules of size are Kafka's:
 //! the first partition that has data gives at least one whole batch, the others give what still fits, and a batch is never
 //! cut. There are no fetch sessions yet (KIP-227): every answer says session 0, and clients send full requests.
 //!
@@ -10,6 +10,7 @@
 //! block is fetched all the same, so that the next request finds it.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
@@ -18,12 +19,12 @@ use broker_wire::messages::fetch_response::{FetchResponse, FetchableTopicRespons
 use broker_wire::{Records, Str};
 use bytes::Bytes;
 use futures::future::join_all;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Body, Call, Pending};
 use crate::context::{Operation, Resource};
 use crate::net::reply::{FileSlice, Reply};
+use crate::replica::waiters::{Ticket, Until};
 use crate::replica::{Ends, Partition, Want};
 use crate::topics::Topic;
 
@@ -53,7 +54,7 @@ enum Look {
 }
 
 /// All of one pass over the partitions.
-struct Pass {
+pub(super) struct Pass {
     looks: Vec<Look>,
     bytes: usize,
     /// There is an error, or something cold: no reason to wait for appends.
@@ -70,19 +71,87 @@ struct Fetch {
     session_id: i32,
 }
 
-/// Looks once, and sleeps only if that is not enough.
+/// A Fetch that waits for records.
+pub struct FetchWait {
+    fetch: Fetch,
+    registered: Registered,
+    begun: Instant,
+}
+
+/// Looks once, and waits only if that is not enough.
 pub(super) fn start(call: Call, request: FetchRequest) -> Pending {
     let fetch = Fetch::new(call, request);
     if fetch.session_id != 0 {
         let error_code = ErrorCode::FetchSessionIdNotFound.code();
         return fetch.call.ready(&FetchResponse { error_code, ..Default::default() });
     }
-    let pass = fetch.look();
-    let has_cold = pass.looks.iter().any(|look| matches!(look, Look::Cold(_)));
-    if !has_cold && fetch.is_enough(&pass) {
-        return Pending::Ready(Some(fetch.answer(pass.looks)));
+    let (begun, pass) = (Instant::now(), fetch.look());
+    if fetch.is_enough(&pass) {
+        return fetch.end(pass, begun);
     }
-    Pending::wait(fetch.run())
+    let mut wait = FetchWait { fetch, registered: Registered::default(), begun };
+    match wait.sleep() {
+        Poll::Ready(pass) => wait.end(pass),
+        Poll::Pending => Pending::Fetch(wait),
+    }
+}
+
+impl FetchWait {
+    /// When it is answered with what there is.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.begun + self.fetch.wait
+    }
+
+    /// Looks again, if there may be enough.
+    pub(super) fn poll(&mut self, now: Instant) -> Poll<Pass> {
+        if now >= self.deadline() {
+            return Poll::Ready(self.fetch.look());
+        }
+        if self.fetch.call.caller.is_due() { self.sleep() } else { Poll::Pending }
+    }
+
+    /// Registers, looks, and stays registered where that is not enough.
+    fn sleep(&mut self) -> Poll<Pass> {
+        let caller = &self.fetch.call.caller;
+        loop {
+            self.registered.leave();
+            caller.count();
+            for replica in self.fetch.targets.iter().filter_map(|target| target.replica.as_ref().ok()) {
+                let ticket = replica.waiters.register(caller, Until::Bytes);
+                self.registered.0.push((replica.clone(), ticket));
+            }
+            let pass = self.fetch.look();
+            if self.fetch.is_enough(&pass) {
+                return Poll::Ready(pass);
+            }
+            if caller.misses(self.fetch.bytes_min.saturating_sub(pass.bytes)) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Answers with what the last look found.
+    pub(super) fn end(self, pass: Pass) -> Pending {
+        drop(self.registered);
+        self.fetch.end(pass, self.begun)
+    }
+}
+
+/// Where a fetch is registered.
+#[derive(Default)]
+struct Registered(Vec<(Arc<Partition>, Ticket)>);
+
+impl Registered {
+    fn leave(&mut self) {
+        self.0.drain(..).for_each(|(replica, ticket)| replica.waiters.forget(ticket));
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 impl Fetch {
@@ -112,23 +181,16 @@ impl Fetch {
         }
     }
 
-    /// Sleeps until there is enough or the time is over, reads what is cold, and answers.
-    async fn run(self) -> Reply {
-        let begun = Instant::now();
-        let waiter = Waiter { fetch: &self, notify: Arc::new(Notify::new()) };
-        let pass = loop {
-            waiter.register();
-            let pass = self.look();
-            if self.is_enough(&pass) {
-                break pass;
-            }
-            if timeout_at(begun + self.wait, waiter.notify.notified()).await.is_err() {
-                break self.look();
-            }
-        };
-        drop(waiter);
-        let looks = self.read_cold(pass.looks, begun + self.wait.max(COLD_WAIT_MIN)).await;
-        self.answer(looks)
+    /// Answers, after reading what is cold.
+    fn end(self, pass: Pass, begun: Instant) -> Pending {
+        if !pass.looks.iter().any(|look| matches!(look, Look::Cold(_))) {
+            return Pending::Ready(Some(self.answer(pass.looks)));
+        }
+        let deadline = begun + self.wait.max(COLD_WAIT_MIN);
+        Pending::wait(async move {
+            let looks = self.read_cold(pass.looks, deadline).await;
+            self.answer(looks)
+        })
     }
 
     fn is_enough(&self, pass: &Pass) -> bool {
@@ -274,26 +336,4 @@ fn try_look_at(target: &Target, want: Want) -> Result<Look, ErrorCode> {
         return Ok(Look::Empty);
     }
     Ok(replica.slice(from, want)?.map_or(Look::Empty, Look::Hot))
-}
-
-/// Registered with the partitions of a fetch until it is dropped.
-struct Waiter<'a> {
-    fetch: &'a Fetch,
-    notify: Arc<Notify>,
-}
-
-impl Waiter<'_> {
-    fn replicas(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.fetch.targets.iter().filter_map(|target| target.replica.as_ref().ok())
-    }
-
-    fn register(&self) {
-        self.replicas().for_each(|replica| replica.waiters.register(&self.notify));
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.replicas().for_each(|replica| replica.waiters.forget(&self.notify));
-    }
 }

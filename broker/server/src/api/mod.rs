@@ -31,12 +31,13 @@ pub use pending::{Answer, Body, Call, Pending};
 use crate::broker::Broker;
 use crate::context::{RequestContext, Session, Times};
 use crate::net::frame_reader::FrameError;
+use crate::replica::waiters::Caller;
 
-/// Starts the request in `frame`.
+/// Starts the request in `frame`. What it waits for rings `caller`.
 ///
 /// # Errors
 /// The frame is not a request that is served here: the connection ends.
-pub fn start(broker: &Arc<Broker>, session: &mut Session, frame: Bytes) -> Result<Pending, FrameError> {
+pub fn start(broker: &Arc<Broker>, session: &mut Session, frame: Bytes, caller: Caller) -> Result<Pending, FrameError> {
     broker.metrics.requests.add(1);
     let (head, body) = RequestHead::parse(frame)?;
     let api = match advertised::service(head.api_key, head.version) {
@@ -54,7 +55,7 @@ pub fn start(broker: &Arc<Broker>, session: &mut Session, frame: Bytes) -> Resul
         correlation_id: head.correlation_id,
         times: Times::default(),
     };
-    let call = Call { broker: broker.clone(), context };
+    let call = Call { broker: broker.clone(), context, caller };
     let body = RequestBody::decode(api, head.version, body)?;
     dispatch(call, session, body)
 }

@@ -3,34 +3,64 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use broker_wire::{EncodeError, Encoder, Hole, encode_response, messages};
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::fetch::FetchWait;
+use super::produce::ProduceWait;
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::net::reply::{FileSlice, Part, Reply};
+use crate::replica::waiters::Caller;
 
 /// A started request.
+#[expect(clippy::large_enum_variant, reason = "it lies in its connection's queue: waiting allocates nothing")]
 pub enum Pending {
     /// It is done. `None` is a request that gets no reply (Produce with acks=0).
     Ready(Option<Reply>),
-    /// It waits: for records, for a coordinator, for the tier.
-    Waiting(Pin<Box<dyn Future<Output = Option<Reply>> + Send>>),
+    /// It waits until its batches are written and committed.
+    Produce(ProduceWait),
+    /// It waits for records.
+    Fetch(FetchWait),
+    /// It waits for something slow: a coordinator, the tier.
+    Slow(Pin<Box<dyn Future<Output = Option<Reply>> + Send>>),
 }
 
 impl Pending {
     /// A future that ends with the reply.
     pub fn wait(future: impl Future<Output = Reply> + Send + 'static) -> Pending {
-        Pending::Waiting(Box::pin(async move { Some(future.await) }))
+        Pending::Slow(Box::pin(async move { Some(future.await) }))
     }
 
     /// Looks whether it is done. After it was, it is not asked again.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Reply>> {
+        loop {
+            let next = match self {
+                Pending::Ready(reply) => return Poll::Ready(reply.take()),
+                Pending::Slow(future) => return future.as_mut().poll(cx),
+                Pending::Produce(wait) => ready!(wait.poll(now)),
+                Pending::Fetch(wait) => {
+                    let pass = ready!(wait.poll(now));
+                    let Pending::Fetch(wait) = std::mem::replace(self, Pending::Ready(None)) else {
+                        unreachable!("it was just looked at")
+                    };
+                    wait.end(pass)
+                }
+            };
+            *self = next;
+        }
+    }
+
+    /// When it is to be looked at, should nobody ring before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
         match self {
-            Pending::Ready(reply) => Poll::Ready(reply.take()),
-            Pending::Waiting(future) => future.as_mut().poll(cx),
+            Pending::Produce(wait) => wait.deadline(),
+            Pending::Fetch(wait) => Some(wait.deadline()),
+            Pending::Ready(_) | Pending::Slow(_) => None,
         }
     }
 }
@@ -50,6 +80,8 @@ pub struct Call {
     pub broker: Arc<Broker>,
     /// Who asks, how.
     pub context: RequestContext,
+    /// Whom to ring when what is waited for is there.
+    pub caller: Caller,
 }
 
 /// A response message.
@@ -94,11 +126,12 @@ impl Call {
         let encoded = encode_response(api, version, correlation_id, |out| message.write(out, version));
         let (bytes, holes) = encoded.expect("a handler fills only what its version carries");
         assert_eq!(holes.len(), bodies.len(), "each hole has its body");
-        fill(bytes, holes.iter().map(|hole: &Hole| hole.at), bodies)
+        let parts = fill(bytes, holes.iter().map(|hole: &Hole| hole.at), bodies);
+        Reply { parts, throttle: self.context.throttle() }
     }
 }
 
-fn fill(mut bytes: Bytes, positions: impl Iterator<Item = usize>, bodies: Vec<Body>) -> Reply {
+fn fill(mut bytes: Bytes, positions: impl Iterator<Item = usize>, bodies: Vec<Body>) -> Vec<Part> {
     let (mut parts, mut taken) = (Vec::with_capacity(2 * bodies.len() + 1), 0);
     for (position, body) in positions.zip(bodies) {
         let before = bytes.split_to(position - taken);
@@ -114,5 +147,5 @@ fn fill(mut bytes: Bytes, positions: impl Iterator<Item = usize>, bodies: Vec<Bo
     if !bytes.is_empty() {
         parts.push(Part::Bytes(bytes));
     }
-    Reply { parts }
+    parts
 }

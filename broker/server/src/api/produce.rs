@@ -1,23 +1,26 @@
 //! Produce: appends each partition's batch in the order of arrival, and answers when `acks` is satisfied.
 //!
-//! The append happens in [`start`], without an await: two requests of one connection cannot overtake one another. Only the
-//! wait for the high watermark is a future. Record bytes are not copied: the partition gets slices of the frame.
+//! The batches are handed in by [`start`], without an await: two requests of one connection cannot overtake one another.
+//! What waits is a [`ProduceWait`]: for a batch that somebody else writes, and for the high watermark. Record bytes are not
+//! copied: the partition gets slices of the frame.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use broker_model::{ErrorCode, Offset, PartitionIndex, Timestamp};
+use broker_model::{ErrorCode, Offset, PartitionIndex};
 use broker_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use broker_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use broker_wire::{Records, Str};
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::{Call, Pending};
 use crate::clock;
 use crate::context::{Operation, Resource};
-use crate::replica::{Partition, ProduceError};
+use crate::replica::waiters::{Ticket, Until};
+use crate::replica::{Appended, Partition, ProduceError, Promise, Submitted};
 use crate::topics::Topic;
 
 /// The oldest version that is served; older ones are told so.
@@ -26,50 +29,149 @@ const VERSION_MIN: i16 = 3;
 const VERSION_TOPIC_IDS: i16 = 13;
 const ACKS_ALL: i16 = -1;
 
-/// A partition whose reply waits for the high watermark.
+/// What one partition waits for.
+enum Stage {
+    /// Somebody writes the batch.
+    Queued(Arc<Promise>),
+    /// It is written, and to be committed up to here.
+    Written(Offset, Option<Ticket>),
+    /// Its answer stands.
+    Answered,
+}
+
+/// A partition whose answer waits.
 struct Wait {
-    topic: usize,
-    partition: usize,
-    committed: JoinHandle<Result<(), ErrorCode>>,
+    /// Where its answer stands in the response: topic, partition.
+    at: (usize, usize),
+    replica: Arc<Partition>,
+    stage: Stage,
+}
+
+/// A Produce request that waits. All its partitions are waited for together.
+pub struct ProduceWait {
+    call: Call,
+    response: ProduceResponse,
+    waits: Vec<Wait>,
+    acks: i16,
+    deadline: Instant,
 }
 
 /// Appends.
 pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
-    let acks = request.acks;
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let refusal = refusal(&call, &request);
-    let (mut response, mut waits) = (ProduceResponse::default(), Vec::new());
+    let mut wait = ProduceWait {
+        response: ProduceResponse { throttle_time_ms: call.context.throttle_ms(), ..Default::default() },
+        waits: Vec::new(),
+        acks: request.acks,
+        deadline: Instant::now() + timeout,
+        call,
+    };
+    wait.response.responses.reserve_exact(request.topic_data.len());
     for topic in request.topic_data {
         let found = match &refusal {
             Some(refused) => Err(refused.clone()),
-            None => find(&call, &topic),
+            None => find(&wait.call, &topic),
         };
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
-            let index = data.index;
-            let appended = found.clone().and_then(|found| append(&call, &found, data));
-            if let Ok((replica, done)) = &appended
-                && let Some(committed) = commit_of(replica, done.next, acks)
-            {
-                let (topic, partition) = (response.responses.len(), answers.len());
-                waits.push(Wait { topic, partition, committed });
+            let at = (wait.response.responses.len(), answers.len());
+            answers.push(PartitionProduceResponse { index: data.index, ..Default::default() });
+            let answer = answers.last_mut().expect("it was just pushed");
+            match found.clone().and_then(|found| append(&wait.call, &found, data)) {
+                Ok((replica, Submitted::Done(done))) => {
+                    written(&wait.call, &replica, &done, answer);
+                    if wait.acks != 0 && waits_for_commit(&replica, done.next, wait.acks) {
+                        wait.waits.push(Wait { at, replica, stage: Stage::Written(done.next, None) });
+                    }
+                }
+                Ok((replica, Submitted::Queued(promise))) => {
+                    wait.waits.push(Wait { at, replica, stage: Stage::Queued(promise) });
+                }
+                Err(error) => refused(error, answer),
             }
-            answers.push(answer(index, appended.map(|(_, done)| done)));
         }
-        response.responses.push(TopicProduceResponse {
-            name: topic.name,
-            topic_id: topic.topic_id,
-            partition_responses: answers,
-        });
+        let (name, topic_id) = (topic.name, topic.topic_id);
+        wait.response.responses.push(TopicProduceResponse { name, topic_id, partition_responses: answers });
     }
-    response.throttle_time_ms = call.context.throttle_ms();
-    match acks {
-        0 => Pending::Ready(None),
-        _ if waits.is_empty() => call.ready(&response),
-        _ => Pending::wait(async move {
-            commit(&mut response, waits, timeout).await;
-            call.reply(&response)
-        }),
+    if wait.waits.is_empty() { wait.end() } else { Pending::Produce(wait) }
+}
+
+impl ProduceWait {
+    /// When it is answered although something is not committed. A write is waited for as long as it takes.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let has_limit = self.waits.iter().any(|wait| matches!(wait.stage, Stage::Written(..)));
+        has_limit.then_some(self.deadline)
+    }
+
+    /// Looks at all that is waited for.
+    pub fn poll(&mut self, now: Instant) -> Poll<Pending> {
+        let mut is_done = true;
+        for wait in &mut self.waits {
+            let (topic, partition) = wait.at;
+            let answers = self.response.responses.get_mut(topic).map(|topic| &mut topic.partition_responses);
+            let answer = answers.and_then(|answers| answers.get_mut(partition)).expect("it waits for its answer");
+            wait.look(&self.call, self.acks, answer);
+            if now >= self.deadline && matches!(wait.stage, Stage::Written(..)) {
+                // The records may still be committed later.
+                refused(ErrorCode::RequestTimedOut.into(), answer);
+                wait.leave();
+            }
+            is_done &= matches!(wait.stage, Stage::Answered);
+        }
+        if is_done { Poll::Ready(self.end()) } else { Poll::Pending }
+    }
+
+    fn end(&mut self) -> Pending {
+        let response = std::mem::take(&mut self.response);
+        Pending::Ready((self.acks != 0).then(|| self.call.reply(&response)))
+    }
+}
+
+impl Wait {
+    fn look(&mut self, call: &Call, acks: i16, answer: &mut PartitionProduceResponse) {
+        if let Stage::Queued(promise) = &self.stage {
+            match promise.take() {
+                None => return,
+                Some(Err(error)) => {
+                    refused(error, answer);
+                    self.stage = Stage::Answered;
+                }
+                Some(Ok(done)) => {
+                    written(call, &self.replica, &done, answer);
+                    self.stage = if acks == 0 { Stage::Answered } else { Stage::Written(done.next, None) };
+                }
+            }
+        }
+        let Stage::Written(until, ticket) = &mut self.stage else { return };
+        if !waits_for_commit(&self.replica, *until, acks) {
+            return self.leave();
+        }
+        if ticket.is_none() {
+            *ticket = Some(self.replica.waiters.register(&call.caller, Until::Committed(*until)));
+        }
+        match self.replica.is_committed(*until) {
+            Ok(false) => {}
+            Ok(true) => self.leave(),
+            Err(error) => {
+                refused(error.into(), answer);
+                self.leave();
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Stage::Written(_, Some(ticket)) = self.stage {
+            self.replica.waiters.forget(ticket);
+        }
+        self.stage = Stage::Answered;
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -98,79 +200,35 @@ fn find(call: &Call, data: &TopicProduceData) -> Result<Arc<Topic>, ProduceError
     Ok(topic.clone())
 }
 
-/// What an append answers.
-struct Done {
-    base: Offset,
-    next: Offset,
-    log_start: Offset,
-    append_time: Timestamp,
-}
-
-fn append(call: &Call, topic: &Topic, data: PartitionProduceData) -> Result<(Arc<Partition>, Done), ProduceError> {
-    let partition = topic.partition(PartitionIndex(data.index)).ok_or(ErrorCode::UnknownTopicOrPartition)?.clone();
+fn append(call: &Call, topic: &Topic, data: PartitionProduceData) -> Result<(Arc<Partition>, Submitted), ProduceError> {
+    let partition = topic.partition(PartitionIndex(data.index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let records = data.records.as_ref().and_then(Records::bytes).ok_or(ErrorCode::InvalidRecord)?;
-    let appended = partition.append(records, clock::now())?;
+    let submitted = partition.append(records, &call.caller, clock::now())?;
     call.broker.metrics.produced_bytes.add(records.len() as u64);
-    call.broker.metrics.produced_records.add(appended.records);
-    let done = Done {
-        base: appended.base,
-        next: appended.next,
-        log_start: partition.ends().log_start,
-        append_time: appended.append_time,
+    Ok((partition.clone(), submitted))
+}
+
+/// Whether `acks`, or the topic's `flush.messages=1`, asks for more than a write, and that is not there yet.
+fn waits_for_commit(replica: &Partition, until: Offset, acks: i16) -> bool {
+    (acks == ACKS_ALL || replica.is_durable()) && replica.is_committed(until) != Ok(true)
+}
+
+fn written(call: &Call, replica: &Partition, done: &Appended, answer: &mut PartitionProduceResponse) {
+    call.broker.metrics.produced_records.add(done.records);
+    answer.base_offset = done.base.0;
+    answer.log_append_time_ms = done.append_time.0;
+    answer.log_start_offset = replica.ends().log_start.0;
+}
+
+fn refused(error: ProduceError, answer: &mut PartitionProduceResponse) {
+    let record = error.record.map(|batch_index| BatchIndexAndErrorMessage { batch_index, ..Default::default() });
+    *answer = PartitionProduceResponse {
+        index: answer.index,
+        error_code: error.code.code(),
+        base_offset: -1,
+        record_errors: record.into_iter().collect(),
+        error_message: error.message.map(Str::from),
+        current_leader: LeaderIdAndEpoch::default(),
+        ..Default::default()
     };
-    Ok((partition, done))
-}
-
-fn answer(index: i32, done: Result<Done, ProduceError>) -> PartitionProduceResponse {
-    match done {
-        Ok(done) => PartitionProduceResponse {
-            index,
-            base_offset: done.base.0,
-            log_append_time_ms: done.append_time.0,
-            log_start_offset: done.log_start.0,
-            ..Default::default()
-        },
-        Err(error) => PartitionProduceResponse {
-            index,
-            error_code: error.code.code(),
-            base_offset: -1,
-            record_errors: error
-                .record
-                .map(|batch_index| BatchIndexAndErrorMessage { batch_index, ..Default::default() })
-                .into_iter()
-                .collect(),
-            error_message: error.message.map(Str::from),
-            current_leader: LeaderIdAndEpoch::default(),
-            ..Default::default()
-        },
-    }
-}
-
-/// What a batch waits for that is not committed yet. It is a task of its own: where nothing is shown before it is synced,
-/// somebody must ask for the sync, also after `acks=0` and when the client has gone.
-fn commit_of(replica: &Arc<Partition>, until: Offset, acks: i16) -> Option<JoinHandle<Result<(), ErrorCode>>> {
-    if replica.is_committed(until) || !(acks == ACKS_ALL || replica.is_durable()) {
-        return None;
-    }
-    let replica = replica.clone();
-    Some(tokio::spawn(async move { replica.committed(until).await }))
-}
-
-/// Waits until all are below their high watermarks. Who is not in time is told so; the records may still be committed later.
-async fn commit(response: &mut ProduceResponse, waits: Vec<Wait>, timeout: Duration) {
-    let deadline = tokio::time::Instant::now() + timeout;
-    for wait in waits {
-        let committed = tokio::time::timeout_at(deadline, wait.committed).await;
-        let error = match committed {
-            Ok(Ok(Ok(()))) => continue,
-            Ok(Ok(Err(error))) => error,
-            Ok(Err(_)) => ErrorCode::KafkaStorageError,
-            Err(_) => ErrorCode::RequestTimedOut,
-        };
-        let answers = response.responses.get_mut(wait.topic).map(|topic| &mut topic.partition_responses);
-        if let Some(answer) = answers.and_then(|answers| answers.get_mut(wait.partition)) {
-            answer.error_code = error.code();
-            answer.base_offset = -1;
-        }
-    }
 }

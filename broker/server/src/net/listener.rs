@@ -16,10 +16,13 @@ use crate::broker::Broker;
 use crate::context::Session;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+/// Receive buffers that nobody needed for so long are given back.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Accepts until `stop`, and then waits until all connections have ended.
 pub async fn accept(broker: Arc<Broker>, listener: TcpListener, name: Arc<str>, stop: CancellationToken) {
     let connections = TaskTracker::new();
+    let mut trim = tokio::time::interval(TRIM_INTERVAL);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -29,6 +32,7 @@ pub async fn accept(broker: Arc<Broker>, listener: TcpListener, name: Arc<str>, 
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
             },
+            _ = trim.tick() => broker.buffers.trim(),
             () = stop.cancelled() => break,
         }
     }

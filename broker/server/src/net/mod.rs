@@ -9,7 +9,9 @@
 //! Start reading at [`connection`].
 
 pub mod budget;
+pub mod buffers;
 pub mod connection;
 pub mod frame_reader;
 pub mod listener;
 pub mod reply;
+pub mod residency;

@@ -1,27 +1,33 @@
 //! A reply on its way out: bytes from memory, and slices of files that the kernel sends itself.
 //!
-//! The slices go by sendfile(2) on the socket's readiness, at most [`TURN_BYTES`] a turn, so that one fast consumer leaves
-//! the others their turn. The head waits in the socket (`MSG_MORE`) for the bytes behind it. Whatever fails after the
-//! head has left closes the connection: the client cannot know where it stands.
+//! Bytes of several replies leave together with one sendmsg(2). Slices go by sendfile(2) on the socket's readiness, at most
+//! [`TURN_BYTES`] a turn, so that one fast consumer leaves the others their turn. A head waits in the socket (`MSG_MORE`) for
+//! the bytes behind it. Pages that are not resident are read on a thread that may wait (see `residency`). Whatever fails
+//! after the head has left closes the connection: the client cannot know where it stands.
 //!
-//! Not here: pages that are not resident. They are read by the data thread, which is why it has its own runtime.
+//! Start reading at [`send_all`].
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_log::DiskFile;
 use bytes::{Buf, Bytes};
-use rustix::net::SendFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+use smallvec::SmallVec;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::residency;
 
 /// The most that one sendfile call moves.
 pub const TURN_BYTES: usize = 1 << 20;
 /// A peer that takes nothing for so long is gone.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pieces of memory that leave with one call.
+const PIECES_MAX: usize = 32;
 
 /// A piece of a reply.
 #[derive(Clone, Debug)]
@@ -48,6 +54,8 @@ pub struct FileSlice {
 pub struct Reply {
     /// Never empty pieces first: the first has the length and the head.
     pub parts: Vec<Part>,
+    /// So long the connection is muted after it.
+    pub throttle: Duration,
 }
 
 impl Part {
@@ -67,32 +75,53 @@ impl Reply {
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(Part::bytes).sum()
     }
-
-    /// Sends all of it.
-    ///
-    /// # Errors
-    /// After any error the connection is over.
-    pub async fn send(self, stream: &TcpStream) -> io::Result<()> {
-        let last = self.parts.len().saturating_sub(1);
-        for (index, part) in self.parts.into_iter().enumerate() {
-            match part {
-                Part::Bytes(bytes) => {
-                    let flags = if index < last { SendFlags::MORE } else { SendFlags::empty() };
-                    send_bytes(stream, bytes, flags | SendFlags::NOSIGNAL).await?;
-                }
-                Part::File(slice) => send_file(stream, slice).await?,
-            }
-        }
-        Ok(())
-    }
 }
 
-async fn send_bytes(stream: &TcpStream, mut bytes: Bytes, flags: SendFlags) -> io::Result<()> {
-    while bytes.has_remaining() {
-        let sending =
-            stream.async_io(Interest::WRITABLE, || Ok(rustix::net::send(stream.as_fd(), bytes.chunk(), flags)?));
-        let sent = timeout(SEND_TIMEOUT, sending).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        bytes.advance(sent);
+/// Bytes that leave together.
+type Pieces = SmallVec<[Bytes; PIECES_MAX]>;
+
+/// Sends all of these replies, in order.
+///
+/// # Errors
+/// After any error the connection is over.
+pub async fn send_all(stream: &TcpStream, replies: Vec<Reply>) -> io::Result<()> {
+    let mut pieces = Pieces::new();
+    for part in replies.into_iter().flat_map(|reply| reply.parts) {
+        match part {
+            Part::Bytes(bytes) => {
+                if pieces.len() == PIECES_MAX {
+                    send_pieces(stream, std::mem::take(&mut pieces), SendFlags::MORE).await?;
+                }
+                pieces.push(bytes);
+            }
+            Part::File(slice) => {
+                send_pieces(stream, std::mem::take(&mut pieces), SendFlags::MORE).await?;
+                send_file(stream, slice).await?;
+            }
+        }
+    }
+    send_pieces(stream, pieces, SendFlags::empty()).await
+}
+
+async fn send_pieces(stream: &TcpStream, mut pieces: Pieces, flags: SendFlags) -> io::Result<()> {
+    let mut first = 0;
+    while let Some(rest) = pieces.get(first..).filter(|rest| !rest.is_empty()) {
+        let slices: SmallVec<[IoSlice<'_>; PIECES_MAX]> = rest.iter().map(|piece| IoSlice::new(piece)).collect();
+        let sending = stream.async_io(Interest::WRITABLE, || {
+            let mut nothing = SendAncillaryBuffer::default();
+            Ok(rustix::net::sendmsg(stream.as_fd(), &slices, &mut nothing, flags | SendFlags::NOSIGNAL)?)
+        });
+        let mut sent = timeout(SEND_TIMEOUT, sending).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        drop(slices);
+        while let Some(piece) = pieces.get_mut(first) {
+            let taken = sent.min(piece.len());
+            piece.advance(taken);
+            sent -= taken;
+            if piece.has_remaining() {
+                break;
+            }
+            first += 1;
+        }
     }
     Ok(())
 }
@@ -101,6 +130,7 @@ async fn send_file(stream: &TcpStream, slice: FileSlice) -> io::Result<()> {
     let (mut position, end) = (slice.position, slice.position + slice.bytes as u64);
     while position < end {
         let count = TURN_BYTES.min(usize::try_from(end - position).unwrap_or(TURN_BYTES));
+        residency::ensure(&slice.file, position, count).await?;
         let sending = stream.async_io(Interest::WRITABLE, || {
             Ok(rustix::fs::sendfile(stream.as_fd(), slice.file.as_fd(), Some(&mut position), count)?)
         });
@@ -133,11 +163,13 @@ mod tests {
         let file = Arc::new(DiskFiles.open(&path, OpenMode::Read).unwrap());
         let slice = move |position, bytes| Part::File(FileSlice { file: file.clone(), position, bytes });
         let text = |text: &'static str| Part::Bytes(Bytes::from_static(text.as_bytes()));
-        let reply = Reply { parts: vec![text("head"), slice(1, 2 << 20), text("tail")] };
-        assert_eq!(reply.bytes(), 8 + (2 << 20));
+        let reply = Reply { parts: vec![text("he"), text("ad"), slice(1, 2 << 20), text("t")], ..Reply::default() };
+        let next = Reply { parts: vec![text("ail")], ..Reply::default() };
+        assert_eq!(reply.bytes() + next.bytes(), 8 + (2 << 20));
         let sending = tokio::spawn(async move {
-            reply.send(&server).await.unwrap();
-            Reply { parts: vec![slice(3 << 20, 1)] }.send(&server).await.unwrap_err().kind()
+            send_all(&server, vec![reply, next]).await.unwrap();
+            let too_short = Reply { parts: vec![slice(3 << 20, 1)], ..Reply::default() };
+            send_all(&server, vec![too_short]).await.unwrap_err().kind()
         });
         let mut received = vec![0; 8 + (2 << 20)];
         client.read_exact(&mut received).await.unwrap();

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tiering_tier::TierTail;
 use tracing::{error, info, warn};
 
+use super::flusher::Flusher;
 use super::partition::Partition;
 use super::produce::durability;
 use crate::clock;
@@ -26,6 +27,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn root(&self) -> PathBuf;
     /// What the last process left: whether it ended cleanly, what it synced, where the partition began.
     fn hints(&self, topic: &str, partition: TopicPartition, now: Timestamp) -> OpenHints;
+    /// The threads that sync the logs of this directory.
+    fn flusher(&self) -> &Flusher;
     /// The partition is deleted: what the last process left of it holds no more.
     fn forget(&self, topic: &str, partition: TopicPartition);
 }
@@ -58,7 +61,7 @@ impl Partition {
     /// The log leads as it is.
     pub fn lead(&self) {
         self.waits_for_archive.store(false, Ordering::Release);
-        self.waiters.wake();
+        self.waiters.disturb();
     }
 
     /// What the archive ends with; `None` where there is none. A log that ends before it drops what it has and begins at

@@ -7,7 +7,7 @@
 //! Offsets below [`Ends::local_start`] lie in the bucket only; see [`super::cold`].
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -23,7 +23,9 @@ use tracing::warn;
 use super::append_times::AppendTimes;
 use super::cold::ColdReader;
 use super::ends::{Ends, Want, ends_of};
+use super::flusher::SyncState;
 use super::open::{Disk, Open, may_be_short};
+use super::queue::AppendQueue;
 use super::waiters::Waiters;
 use crate::net::reply::FileSlice;
 
@@ -44,6 +46,10 @@ pub struct Partition {
     pub(super) waits_for_archive: AtomicBool,
     pub(super) append_times: Mutex<AppendTimes>,
     pub(super) cold: Arc<dyn ColdReader>,
+    pub(super) queue: AppendQueue,
+    pub(super) sync_state: SyncState,
+    /// With `flush.messages=1`: what was written and nobody sees yet.
+    pub(super) unsynced_bytes: AtomicU64,
 }
 
 impl fmt::Debug for Partition {
@@ -81,6 +87,9 @@ impl Partition {
             is_deleted: AtomicBool::new(false),
             append_times: Mutex::default(),
             cold,
+            queue: AppendQueue::default(),
+            sync_state: SyncState::default(),
+            unsynced_bytes: AtomicU64::new(0),
         }
     }
 
@@ -144,7 +153,12 @@ impl Partition {
 
     /// Somebody else appended to the log: who waits for it is woken.
     pub fn refresh(&self) {
-        self.waiters.wake();
+        self.waiters.disturb();
+    }
+
+    /// The log, if it is open.
+    pub(super) fn opened(&self) -> Option<&Open> {
+        self.opened.get().and_then(|opened| opened.as_ref().ok())
     }
 
     /// The ends as far as they are known without opening the log.
@@ -316,7 +330,7 @@ impl Partition {
     /// The topic is deleted: nothing is served any more. Its directory is the caller's to remove.
     pub fn retire(&self) {
         self.is_deleted.store(true, Ordering::Release);
-        self.waiters.wake();
+        self.waiters.disturb();
     }
 
     /// Syncs the log, if it is open.

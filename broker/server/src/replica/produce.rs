@@ -4,17 +4,20 @@
 //! call. An idempotent producer's retry is answered with what its first send got (HOT-3).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use broker_log::{AppendError, Appended as Outcome, ErrorKind, PreparedBatch, Refusal};
+use broker_log::{AppendError, Appended as Outcome, ErrorKind, Refusal};
 use broker_model::config::{TimestampType, TopicConfig};
 use broker_model::{ErrorCode, Offset, Timestamp};
 use broker_partition::{Durability, SequenceError};
-use broker_records::{BATCH_HEAD_BYTES, BatchError, BatchErrorKind, BatchHead, NullKeys, Rules, validate};
+use broker_records::{BatchError, BatchErrorKind, BatchHead, NullKeys, Rules, validate};
 use bytes::Bytes;
-use tokio::sync::Notify;
 use tracing::warn;
 
+use super::open::Open;
 use super::partition::Partition;
+use super::queue::Submitted;
+use super::waiters::Caller;
 
 /// What an append answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,36 +82,56 @@ fn refused(refusal: Refusal) -> ProduceError {
 }
 
 impl Partition {
-    /// Appends the one batch in `records`.
+    /// Takes the one batch in `records`. Calls of one thread are written in their order.
     ///
     /// # Errors
     /// [`ProduceError`] with the code for the client. Nothing was stored, unless the disk failed.
-    pub fn append(&self, records: &Bytes, now: Timestamp) -> Result<Appended, ProduceError> {
+    pub fn append(
+        self: &Arc<Self>,
+        records: &Bytes,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<Submitted, ProduceError> {
         let open = self.open()?;
         let head = validate(records, &rules(&self.config.load(), now))?;
         check_producer(&head)?;
-        let body = records.get(BATCH_HEAD_BYTES..).unwrap_or_default();
-        let outcome = {
-            let mut log = open.writer.lock();
-            log.append(&[PreparedBatch { head, body }], now)
-        };
-        let outcome = outcome.map_err(|error| self.append_failed(&error))?;
-        let count = i64::from(head.record_count);
-        let (base, timestamp, records) = match outcome.into_iter().next() {
-            Some(Outcome::Stored { base_offset, timestamp }) => {
-                (base_offset, timestamp, head.record_count.unsigned_abs())
-            }
-            Some(Outcome::Duplicate { base_offset, timestamp }) => (base_offset, timestamp, 0),
-            Some(Outcome::Refused(refusal)) => return Err(refused(refusal)),
-            None => unreachable!("one batch was given, none was answered"),
-        };
-        self.append_times.lock().note(base, now);
-        self.flush_if_due()?;
-        self.waiters.wake();
-        Ok(Appended { base, next: base.plus(count), records: u64::from(records), append_time: timestamp })
+        self.submit(open, (head, records), caller, now)
     }
 
-    fn append_failed(&self, error: &AppendError) -> ProduceError {
+    /// A batch went through the log: tells those who wait, and asks for the sync that it needs.
+    pub(super) fn appended(
+        self: &Arc<Self>,
+        open: &Open,
+        head: &BatchHead,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<Appended, ProduceError> {
+        let (base, append_time, records) = match outcome {
+            Outcome::Stored { base_offset, timestamp } => (base_offset, timestamp, head.record_count.unsigned_abs()),
+            Outcome::Duplicate { base_offset, timestamp } => (base_offset, timestamp, 0),
+            Outcome::Refused(refusal) => return Err(refused(refusal)),
+        };
+        self.append_times.lock().note(base, now);
+        let bytes = head.total_bytes() as u64;
+        match self.config.load().flush_messages {
+            1 => {
+                // Nobody sees it, and nobody hears of it, before it is synced.
+                self.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.ask_for_sync();
+            }
+            wanted => {
+                let ends = open.reader.ends();
+                if ends.end().0 - ends.flushed_end().0 >= wanted {
+                    self.ask_for_sync();
+                }
+                self.waiters.moved(ends.high_watermark(), bytes);
+            }
+        }
+        let next = base.plus(i64::from(head.record_count));
+        Ok(Appended { base, next, records: u64::from(records), append_time })
+    }
+
+    pub(super) fn append_failed(&self, error: &AppendError) -> ProduceError {
         match error.kind() {
             ErrorKind::Invalid => ErrorCode::InvalidRecord.into(),
             ErrorKind::Full | ErrorKind::Offline | ErrorKind::Damaged | ErrorKind::OutOfRange => {
@@ -118,59 +141,36 @@ impl Partition {
         }
     }
 
-    /// Syncs when `flush.messages` records wait for it. With 1 the acknowledgement asks for the sync, see
-    /// [`Partition::committed`].
-    fn flush_if_due(&self) -> Result<(), ErrorCode> {
-        let wanted = self.config.load().flush_messages;
-        if wanted <= 1 || wanted == i64::MAX {
-            return Ok(());
-        }
-        let ends = self.ends();
-        if ends.end.0 - ends.flushed_end.0 >= wanted { self.sync() } else { Ok(()) }
-    }
-
     /// True where nothing is acknowledged before it is synced (`flush.messages=1`).
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.config.load().flush_messages == 1
     }
 
-    /// True when everything below `until` is committed.
-    #[must_use]
-    pub fn is_committed(&self, until: Offset) -> bool {
-        self.ends().high_watermark >= until
-    }
-
-    /// Ends when everything below `until` is committed. With `flush.messages=1` it asks for the sync itself; all who wait
-    /// on one file share it.
+    /// Whether everything below `until` is committed.
     ///
     /// # Errors
-    /// The disk failed, or the topic is gone.
-    pub async fn committed(self: &Arc<Self>, until: Offset) -> Result<(), ErrorCode> {
-        let notify = Arc::new(Notify::new());
-        loop {
-            self.waiters.register(&notify);
-            if self.open_ends()?.high_watermark >= until {
-                self.waiters.forget(&notify);
-                return Ok(());
-            }
-            if self.is_durable() {
-                let partition = self.clone();
-                let flushed = tokio::task::spawn_blocking(move || partition.sync()).await;
-                flushed.map_err(|_| ErrorCode::KafkaStorageError)??;
-                continue;
-            }
-            notify.notified().await;
-        }
+    /// The disk failed, or the topic is gone: it never will be.
+    pub fn is_committed(&self, until: Offset) -> Result<bool, ErrorCode> {
+        Ok(self.open_ends()?.high_watermark >= until)
     }
 
-    fn sync(&self) -> Result<(), ErrorCode> {
-        let flushed = self.reader()?.flush();
-        self.waiters.wake();
-        flushed.map(|_| ()).map_err(|error| {
-            warn!(partition = %self, %error, "sync failed");
-            ErrorCode::KafkaStorageError
-        })
+    /// Asks for a sync of what is written now. All who ask before it begins share it.
+    pub fn ask_for_sync(self: &Arc<Self>) {
+        self.disk.flusher().ask(self);
+    }
+
+    /// Syncs the log and tells those who wait for it. An error is final: the log is offline, and they hear that.
+    pub(super) fn sync(&self) {
+        let bytes = self.unsynced_bytes.swap(0, Ordering::Relaxed);
+        let Some(open) = self.opened() else { return };
+        match open.reader.flush() {
+            Ok(_) => self.waiters.moved(open.reader.high_watermark(), bytes),
+            Err(error) => {
+                warn!(partition = %self, %error, "sync failed");
+                self.waiters.disturb();
+            }
+        }
     }
 }
 

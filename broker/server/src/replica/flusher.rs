@@ -1,0 +1,180 @@
+//! What all logs of one directory share: the threads that sync them, and the word that writes are slow now.
+//!
+//! Group commit is per log: whoever needs a sync asks for it by [`Flusher::ask`], a log waits in the queue at most once, and
+//! one fdatasync(2) serves all who asked before it began. Logs are synced in parallel by a small pool, whose threads begin
+//! on demand and stay. The queue holds no data: what is to be synced is in the page cache.
+//!
+//! Writes to a file may block for long while the kernel writes dirty pages back. Nobody can know before; so a write that
+//! took long says so here, and for a while appends go to threads that may wait ([`Flusher::is_stalling`]).
+//!
+//! Start reading at [`Flusher::ask`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+
+use broker_model::Timestamp;
+use parking_lot::{Condvar, Mutex};
+use tracing::error;
+
+use super::partition::Partition;
+
+/// Logs of one directory that are synced at the same time.
+const THREADS_MAX: usize = 16;
+/// A write that took so long was held up by the kernel, in milliseconds.
+const STALL_MS: i64 = 10;
+/// So long after a stall writes are taken to be slow, in milliseconds.
+const STALL_MEMORY_MS: i64 = 1000;
+
+/// Where a log stands with its sync.
+#[derive(Debug, Default)]
+pub(super) struct SyncState(AtomicU8);
+
+/// Nobody asked.
+const IDLE: u8 = 0;
+/// It waits for a thread: whatever was written until the thread takes it is synced.
+const QUEUED: u8 = 1;
+/// A thread syncs it.
+const RUNNING: u8 = 2;
+/// A thread syncs it, and somebody asked since.
+const ASKED_AGAIN: u8 = 3;
+
+impl SyncState {
+    /// Somebody asks. True where the log is to be put into the queue.
+    fn ask(&self) -> bool {
+        let change = |state| match state {
+            IDLE => Some(QUEUED),
+            RUNNING => Some(ASKED_AGAIN),
+            _ => None,
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change) == Ok(IDLE)
+    }
+
+    fn begin(&self) {
+        self.0.store(RUNNING, Ordering::Release);
+    }
+
+    /// The sync ended. True where the log is to be put into the queue again.
+    fn end(&self) -> bool {
+        let change = |state| Some(if state == ASKED_AGAIN { QUEUED } else { IDLE });
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change) == Ok(ASKED_AGAIN)
+    }
+}
+
+/// The pool of one log directory. Dropping it ends the threads once the queue is empty.
+#[derive(Debug, Default)]
+pub struct Flusher {
+    shared: Arc<Shared>,
+    slow_until: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Arc<Partition>>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Flusher {
+    /// The log of `partition` is to be synced as it is now. Who waits for it hears by the partition's waiters.
+    pub(super) fn ask(&self, partition: &Arc<Partition>) {
+        if !partition.sync_state.ask() {
+            return;
+        }
+        let mut queue = self.shared.queue.lock();
+        queue.waiting.push_back(partition.clone());
+        if queue.waiting.len() <= queue.idle {
+            self.shared.wake.notify_one();
+        } else if queue.threads < THREADS_MAX {
+            self.begin_thread(&mut queue);
+        }
+    }
+
+    fn begin_thread(&self, queue: &mut Queue) {
+        let shared = self.shared.clone();
+        match std::thread::Builder::new().name("flush".to_owned()).spawn(move || shared.work()) {
+            Ok(_) => queue.threads += 1,
+            // The others take it; without any, nothing can be acknowledged, and producers time out.
+            Err(error) => error!(%error, "a thread that syncs logs cannot be started"),
+        }
+    }
+
+    /// A write to a log of this directory took from `begun` to `ended`.
+    pub(super) fn wrote(&self, begun: Timestamp, ended: Timestamp) {
+        if ended.0 - begun.0 >= STALL_MS {
+            self.slow_until.store(ended.0 + STALL_MEMORY_MS, Ordering::Relaxed);
+        }
+    }
+
+    /// True while a write may block for long.
+    pub(super) fn is_stalling(&self, now: Timestamp) -> bool {
+        now.0 < self.slow_until.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(partition) = self.next() {
+            partition.sync_state.begin();
+            partition.sync();
+            if partition.sync_state.end() {
+                self.queue.lock().waiting.push_back(partition);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Partition>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(partition) = queue.waiting.pop_front() {
+                return Some(partition);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue.idle += 1;
+            self.wake.wait(&mut queue);
+            queue.idle -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_during_a_sync_gets_another() {
+        let state = SyncState::default();
+        assert!(state.ask() && !state.ask(), "a log waits once");
+        state.begin();
+        assert!(!state.ask() && !state.ask(), "the thread that syncs it takes it again");
+        assert!(state.end());
+        state.begin();
+        assert!(!state.end());
+        assert!(state.ask());
+    }
+
+    #[test]
+    fn a_slow_write_is_remembered_for_a_while() {
+        let flusher = Flusher::default();
+        flusher.wrote(Timestamp(100), Timestamp(105));
+        assert!(!flusher.is_stalling(Timestamp(105)));
+        flusher.wrote(Timestamp(100), Timestamp(120));
+        assert!(flusher.is_stalling(Timestamp(1119)) && !flusher.is_stalling(Timestamp(1120)));
+    }
+}
