@@ -161,6 +161,8 @@ error_codes! {
     FetchSessionIdNotFound = 70, true;
     /// The fetch session is in another epoch.
     InvalidFetchSessionEpoch = 71, true;
+    /// The fetch session names topics by id and the request by name, or the other way round.
+    FetchSessionTopicIdError = 106, true;
     /// The partition's offset is only in the tier, where a follower must begin.
     OffsetMovedToTieredStorage = 109, false;
     /// The group id names no group.

@@ -17,6 +17,7 @@ pub mod context;
 pub mod coordinator;
 pub mod disk;
 pub mod errors;
+pub mod fetch_sessions;
 pub mod groups;
 pub mod housekeeping;
 pub mod http;
