@@ -12,6 +12,7 @@ use broker_metadata::{CreateMode, CreateTopics, Existing, NewTopic, Output, Requ
 use broker_model::config::ConfigValues;
 use broker_model::{ErrorCode, NodeId, ProducerId, TopicId, limits};
 
+use crate::api::FetchSessions;
 use crate::coordinator::Handle;
 use crate::errors;
 use crate::groups::Groups;
@@ -20,10 +21,13 @@ use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::buffers::Buffers;
 use crate::settings::{HostPort, Settings};
+use crate::tier::fresh_nonce;
 use crate::topics::{OFFSETS_TOPIC, TopicTable};
 
-/// Bytes of requests that all connections together may hold.
+/// Bytes of requests that all connections together may hold, where `queued.max.request.bytes` does not say.
 const REQUESTS_BYTES_MAX: usize = 256 << 20;
+/// Partitions that all fetch sessions together remember: about 30 MB.
+const SESSION_PARTITIONS_MAX: usize = 250_000;
 
 /// What handlers are bound by.
 #[derive(Clone, Debug)]
@@ -74,6 +78,8 @@ pub struct Broker {
     pub buffers: Buffers,
     /// What is counted.
     pub metrics: Metrics,
+    /// What fetching clients have asked so far.
+    pub fetch_sessions: Arc<FetchSessions>,
     /// The topics now.
     pub topics: Arc<ArcSwap<TopicTable>>,
     /// The metadata machine.
@@ -103,7 +109,9 @@ impl Broker {
     #[must_use]
     pub fn new(settings: &Settings, parts: Parts) -> Broker {
         let limits = Limits::of(settings);
-        let requests = REQUESTS_BYTES_MAX.max(2 * limits.request_bytes_max);
+        let requests = settings.network.queued_bytes_max.unwrap_or(REQUESTS_BYTES_MAX).max(limits.request_bytes_max);
+        let session_ids = fresh_nonce();
+        let sessions = FetchSessions::new(settings.network.fetch_sessions_max, SESSION_PARTITIONS_MAX, session_ids);
         Broker {
             node: settings.node.node_id,
             cluster_id: parts.cluster_id,
@@ -112,6 +120,7 @@ impl Broker {
             buffers: Buffers::default(),
             limits,
             metrics: Metrics::default(),
+            fetch_sessions: Arc::new(sessions),
             topics: parts.topics,
             metadata: parts.metadata,
             groups: parts.groups,

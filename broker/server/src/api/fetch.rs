@@ -3,7 +3,7 @@
 //! One answer serves all partitions that were asked, hot and cold. It is given at once when there is enough, an error, or
 //! nothing to wait for; else the request sleeps on its partitions until appends have brought what it misses. The rules of size are Kafka's:
 //! the first partition that has data gives at least one whole batch, the others give what still fits, and a batch is never
-//! cut. There are no fetch sessions yet (KIP-227): every answer says session 0, and clients send full requests.
+//! cut. What a client asks is kept in its fetch session (KIP-227), and with it the partitions that were found.
 //!
 //! TIER-3: an offset that lies in the bucket is answered with its records or with an error. When the client's patience ends
 //! before the block is there, the answer is empty, the high watermark in it lies beyond the offset, and it is counted; the
@@ -13,31 +13,39 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
-use broker_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
+use broker_wire::messages::fetch_request::FetchRequest;
 use broker_wire::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
-use broker_wire::{Records, Str};
+use broker_wire::Records;
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Body, Call, Pending};
+use crate::clock;
 use crate::context::{Operation, Resource};
+use crate::fetch_sessions::{Asked, FetchPlan, FetchSessions, Outcome, PlanTopic};
 use crate::net::reply::{FileSlice, Reply};
 use crate::replica::waiters::{Ticket, Until};
 use crate::replica::{Ends, Partition, Want};
-use crate::topics::Topic;
 
 /// Versions from here name topics by id (KIP-516).
 const VERSION_TOPIC_IDS: i16 = 13;
 /// A cold read is given at least this long, as Kafka's `remote.fetch.max.wait.ms`.
 const COLD_WAIT_MIN: Duration = Duration::from_millis(500);
 
-/// A partition that is asked.
-struct Target {
-    replica: Result<Arc<Partition>, ErrorCode>,
-    asked: FetchPartition,
+/// The partition that a name or id stood for; kept in the session.
+#[derive(Debug)]
+pub struct Found(Result<Arc<Partition>, ErrorCode>);
+
+impl Default for Found {
+    fn default() -> Found {
+        Found(Err(ErrorCode::UnknownTopicOrPartition))
+    }
 }
+
+/// The fetch sessions of all connections.
+pub type Sessions = FetchSessions<Found>;
 
 /// What a partition has for this request.
 enum Look {
@@ -63,12 +71,10 @@ pub(super) struct Pass {
 
 struct Fetch {
     call: Call,
-    topics: Vec<(Str, TopicId, usize)>,
-    targets: Vec<Target>,
+    plan: FetchPlan<Found>,
     bytes_min: usize,
     bytes_max: usize,
     wait: Duration,
-    session_id: i32,
 }
 
 /// A Fetch that waits for records.
@@ -80,11 +86,10 @@ pub struct FetchWait {
 
 /// Looks once, and waits only if that is not enough.
 pub(super) fn start(call: Call, request: FetchRequest) -> Pending {
-    let fetch = Fetch::new(call, request);
-    if fetch.session_id != 0 {
-        let error_code = ErrorCode::FetchSessionIdNotFound.code();
-        return fetch.call.ready(&FetchResponse { error_code, ..Default::default() });
-    }
+    let fetch = match Fetch::new(&call, request) {
+        Ok(fetch) => fetch,
+        Err(error) => return call.ready(&FetchResponse { error_code: error.code(), ..Default::default() }),
+    };
     let (begun, pass) = (Instant::now(), fetch.look());
     if fetch.is_enough(&pass) {
         return fetch.end(pass, begun);
@@ -117,7 +122,7 @@ impl FetchWait {
         loop {
             self.registered.leave();
             caller.count();
-            for replica in self.fetch.targets.iter().filter_map(|target| target.replica.as_ref().ok()) {
+            for replica in self.fetch.replicas() {
                 let ticket = replica.waiters.register(caller, Until::Bytes);
                 self.registered.0.push((replica.clone(), ticket));
             }
@@ -155,30 +160,28 @@ impl Drop for Registered {
 }
 
 impl Fetch {
-    fn new(call: Call, request: FetchRequest) -> Fetch {
-        let (mut topics, mut targets) = (Vec::with_capacity(request.topics.len()), Vec::new());
-        for topic in request.topics {
-            let found = find(&call, &topic);
-            topics.push((topic.topic, topic.topic_id, topic.partitions.len()));
-            for asked in topic.partitions {
-                let replica = found.clone().and_then(|topic| {
-                    let partition = topic.partition(PartitionIndex(asked.partition));
-                    partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
-                });
-                targets.push(Target { replica, asked });
+    fn new(call: &Call, mut request: FetchRequest) -> Result<Fetch, ErrorCode> {
+        let version = call.context.version;
+        let mut plan = call.broker.fetch_sessions.begin(&mut request, version, clock::now())?;
+        for at in 0..plan.len() {
+            if !plan.cached(at).0.as_ref().is_ok_and(|replica| replica.is_served()) {
+                let found = find(call, plan.topic(at), plan.asked(at).partition);
+                *plan.cached_mut(at) = Found(found);
             }
         }
         let size = |value: i32| usize::try_from(value).unwrap_or(0);
         let bytes_max = size(request.max_bytes).min(call.broker.limits.fetch_bytes_max);
-        Fetch {
-            topics,
-            targets,
+        Ok(Fetch {
+            call: call.clone(),
+            plan,
             bytes_max,
             bytes_min: size(request.min_bytes).min(bytes_max),
             wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
-            session_id: request.session_id,
-            call,
-        }
+        })
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        (0..self.plan.len()).filter_map(|at| self.plan.cached(at).0.as_ref().ok())
     }
 
     /// Answers, after reading what is cold.
@@ -194,16 +197,17 @@ impl Fetch {
     }
 
     fn is_enough(&self, pass: &Pass) -> bool {
-        pass.is_due || pass.bytes >= self.bytes_min || self.wait.is_zero() || self.targets.is_empty()
+        pass.is_due || pass.bytes >= self.bytes_min || self.wait.is_zero() || self.plan.is_empty()
     }
 
     fn look(&self) -> Pass {
-        let mut pass = Pass { looks: Vec::with_capacity(self.targets.len()), bytes: 0, is_due: false };
-        for target in &self.targets {
+        let mut pass = Pass { looks: Vec::with_capacity(self.plan.len()), bytes: 0, is_due: false };
+        for at in 0..self.plan.len() {
+            let asked = self.plan.asked(at);
             let left = self.bytes_max.saturating_sub(pass.bytes);
-            let room = left.min(usize::try_from(target.asked.partition_max_bytes).unwrap_or(0));
+            let room = left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
             let want = if pass.bytes == 0 { Want::AtLeastOne(room) } else { Want::AtMost(room) };
-            let look = look_at(target, want);
+            let look = look_at(self.plan.cached(at), asked, want).unwrap_or_else(Look::Failed);
             match &look {
                 Look::Failed(_) | Look::Diverged { .. } => pass.is_due = true,
                 Look::Hot(slice) => pass.bytes += slice.bytes,
@@ -219,10 +223,10 @@ impl Fetch {
     }
 
     async fn read_cold(&self, looks: Vec<Look>, deadline: Instant) -> Vec<Look> {
-        let reads = self.targets.iter().zip(looks).map(|(target, look)| async move {
-            match (look, &target.replica) {
+        let reads = looks.into_iter().enumerate().map(|(at, look)| async move {
+            match (look, &self.plan.cached(at).0) {
                 (Look::Cold(bytes), Ok(replica)) => {
-                    self.read_one(replica, Offset(target.asked.fetch_offset), (bytes, deadline)).await
+                    self.read_one(replica, Offset(self.plan.asked(at).fetch_offset), (bytes, deadline)).await
                 }
                 (look, _) => look,
             }
@@ -248,23 +252,36 @@ impl Fetch {
         }
     }
 
-    fn answer(&self, looks: Vec<Look>) -> Reply {
-        let (mut bodies, mut looks) = (Vec::new(), looks.into_iter());
-        let mut targets = self.targets.iter();
-        let mut responses = Vec::with_capacity(self.topics.len());
-        for (topic, topic_id, count) in &self.topics {
-            let partitions = targets.by_ref().take(*count).zip(looks.by_ref());
-            let partitions = partitions.map(|(target, look)| self.answer_one(target, look, &mut bodies)).collect();
-            responses.push(FetchableTopicResponse { topic: topic.clone(), topic_id: *topic_id, partitions });
+    fn answer(mut self, looks: Vec<Look>) -> Reply {
+        let (mut bodies, mut responses, mut group) = (Vec::new(), Vec::<FetchableTopicResponse>::new(), None);
+        for (at, look) in looks.into_iter().enumerate() {
+            let ends = self.plan.cached(at).0.as_ref().map_or(Ends::UNKNOWN, |replica| replica.ends());
+            let outcome = outcome(&look, ends);
+            if !self.plan.settle(at, &outcome) {
+                continue;
+            }
+            let answer = self.answer_one(self.plan.asked(at).partition, (look, ends), &mut bodies);
+            // Neighbours of one topic share an entry.
+            let key = Some(self.plan.topic_key(at));
+            match responses.last_mut().filter(|_| group == key) {
+                Some(topic) => topic.partitions.push(answer),
+                None => {
+                    let PlanTopic { name, id } = self.plan.topic(at);
+                    let (topic, topic_id) = (name.clone(), *id);
+                    responses.push(FetchableTopicResponse { topic, topic_id, partitions: vec![answer] });
+                    group = key;
+                }
+            }
         }
         let throttle_time_ms = self.call.context.throttle_ms();
-        self.call.reply_with(&FetchResponse { throttle_time_ms, responses, ..Default::default() }, bodies)
+        let session_id = self.plan.finish(clock::now());
+        let response = FetchResponse { throttle_time_ms, session_id, responses, ..Default::default() };
+        self.call.reply_with(&response, bodies)
     }
 
-    fn answer_one(&self, target: &Target, look: Look, bodies: &mut Vec<Body>) -> PartitionData {
-        let ends = target.replica.as_ref().map_or(Ends::UNKNOWN, |replica| replica.ends());
+    fn answer_one(&self, partition: i32, (look, ends): (Look, Ends), bodies: &mut Vec<Body>) -> PartitionData {
         let mut answer = PartitionData {
-            partition_index: target.asked.partition,
+            partition_index: partition,
             high_watermark: ends.high_watermark.0,
             last_stable_offset: ends.high_watermark.0,
             log_start_offset: ends.log_start.0,
@@ -291,33 +308,41 @@ impl Fetch {
     }
 }
 
+/// What the session is told of a partition.
+fn outcome(look: &Look, ends: Ends) -> Outcome {
+    let error = match look {
+        Look::Failed(error) => *error,
+        _ => ErrorCode::None,
+    };
+    Outcome {
+        error,
+        high_watermark: ends.high_watermark.0,
+        log_start: ends.log_start.0,
+        has_records: matches!(look, Look::Hot(_) | Look::Read(_)),
+        has_advice: matches!(look, Look::Diverged { .. }),
+    }
+}
+
 fn hole(bytes: usize) -> Records {
     Records::Hole(u32::try_from(bytes).expect("a fetch is bounded below 4 GiB"))
 }
 
-fn find(call: &Call, asked: &FetchTopic) -> Result<Arc<Topic>, ErrorCode> {
+fn find(call: &Call, asked: &PlanTopic, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
     let topics = call.broker.topics.load();
     let topic = if call.context.version >= VERSION_TOPIC_IDS {
-        topics.by_id(asked.topic_id).ok_or(ErrorCode::UnknownTopicId)?
+        topics.by_id(asked.id).ok_or(ErrorCode::UnknownTopicId)?
     } else {
-        topics.by_name(&asked.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?
+        topics.by_name(&asked.name).ok_or(ErrorCode::UnknownTopicOrPartition)?
     };
     if !call.context.is_allowed(Resource::Topic, Operation::Read, &topic.name) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    Ok(topic.clone())
+    topic.partition(PartitionIndex(partition)).cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
-fn look_at(target: &Target, want: Want) -> Look {
-    match try_look_at(target, want) {
-        Ok(look) => look,
-        Err(error) => Look::Failed(error),
-    }
-}
-
-fn try_look_at(target: &Target, want: Want) -> Result<Look, ErrorCode> {
-    let replica = target.replica.as_ref().map_err(|error| *error)?;
-    let (asked, from) = (&target.asked, Offset(target.asked.fetch_offset));
+fn look_at(found: &Found, asked: &Asked, want: Want) -> Result<Look, ErrorCode> {
+    let replica = found.0.as_ref().map_err(|error| *error)?;
+    let from = Offset(asked.fetch_offset);
     replica.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
     let ends = replica.open_ends()?;
     if let Some((epoch, end)) = replica.diverges(LeaderEpoch(asked.last_fetched_epoch), from)? {

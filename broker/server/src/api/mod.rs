@@ -26,6 +26,7 @@ use std::sync::Arc;
 use broker_wire::advertised::{self, Service};
 use broker_wire::{RequestBody, RequestHead};
 use bytes::Bytes;
+pub use fetch::Sessions as FetchSessions;
 pub use pending::{Answer, Body, Call, Pending};
 
 use crate::broker::Broker;

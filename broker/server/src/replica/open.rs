@@ -124,6 +124,7 @@ impl Partition {
                 TimestampType::LogAppendTime => broker_log::AppendTime::Broker,
             },
             producer_expiration_ms: self.producer_expiration_ms,
+            ..LogConfig::default()
         }
     }
 }

@@ -125,6 +125,12 @@ impl Partition {
         matches!(self.opened.get(), Some(Ok(_)))
     }
 
+    /// True until its topic is deleted.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        !self.is_deleted.load(Ordering::Acquire)
+    }
+
     /// True after its disk failed, or its log could not be opened.
     #[must_use]
     pub fn is_offline(&self) -> bool {
