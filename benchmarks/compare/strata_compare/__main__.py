@@ -1,0 +1,5 @@
+"""`python -m strata_compare`, which `benchmarks/compare/run` calls."""
+
+from .command import main
+
+main()

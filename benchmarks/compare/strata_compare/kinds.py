@@ -1,0 +1,320 @@
+"""How each kind of workload is run: a function from a workload and a place to metrics, and the raw answer beside them.
+
+Those in `SHARED` get a session: a server that runs and is warm. Those in `ALONE` get the kind of server and a directory,
+and start servers of their own; `LIMITS` need no server. A metric's name ends with its unit.
+"""
+
+import contextlib
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from strata_lab.broker import Broker
+
+from . import load, meter, servers
+from .pressure import evict, evicting, syncing
+from .workloads import FILLED_RECORDS, Workload
+
+Measured = tuple[dict[str, float], dict]
+PER_RECORD_BYTES = 1024
+MB = 1e6
+
+
+def of_load(printed: dict) -> dict[str, float]:
+    """The metrics that every answer of a load generator gives."""
+    metrics: dict[str, float] = {}
+    for name in ("records_per_second", "bytes_per_second", "operations_per_second", "client_cpu_seconds"):
+        if printed.get(name) is not None:
+            metrics[name] = printed[name]
+    used = printed.get("server") or {}
+    if "cpu_seconds" in used:
+        cpu = max(used["cpu_seconds"], 1 / meter.TICKS_PER_SECOND)
+        metrics["cpu_seconds"] = used["cpu_seconds"]
+        for name in ("records", "bytes"):
+            if printed.get(name):
+                metrics[f"{name}_per_cpu_second"] = printed[name] / cpu
+        metrics["rss_mb"] = used["rss_bytes"] / MB
+        metrics["context_switches"] = used["context_switches"]
+        metrics["written_mb"] = used["written_bytes"] / MB
+    for name in ("p50", "p99", "p99_9"):
+        if name in (printed.get("latency_us") or {}):
+            metrics[f"{name}_us"] = printed["latency_us"][name]
+    return metrics
+
+
+class Session:
+    """A server that runs, for the workloads of a group. Topics are made for each workload and go with it."""
+
+    def __init__(self, server: Broker):
+        self.server = server
+        self.filled: dict[str, int] = {}
+        self.made = 0
+
+    def warm_up(self, records: int) -> None:
+        """Many small requests and some large ones, so that Java has compiled what it will."""
+        topic = self.topic("warm-up", 4, {})
+        small = {"batch_records": 1, "record_bytes": 1024, "connections": 4, "acks": "1"}
+        load.load("produce", bootstrap=self.server.bootstrap, topic=topic, records=records // 15, **small)
+        large = {"batch_bytes": 131_072, "record_bytes": 1024, "acks": "1"}
+        load.load("produce", bootstrap=self.server.bootstrap, topic=topic, records=records, **large)
+        load.load("fetch", bootstrap=self.server.bootstrap, topic=topic, discard=True)
+        load.delete_topic(self.server, topic)
+
+    def topic(self, name: str, partitions: int, config: dict[str, str]) -> str:
+        self.made += 1
+        topic = f"{name}-{self.made}"
+        load.create_topic(self.server, topic, partitions, config)
+        return topic
+
+    def data(self, records: int) -> str:
+        """A topic of one partition that holds so many records of 1 KiB; it is filled once."""
+        if self.filled.get("data") != records:
+            load.create_topic(self.server, "data", 1, {})
+            fill(self.server, "data", records)
+            self.filled["data"] = records
+        return "data"
+
+
+def fill(server: Broker, topic: str, records: int) -> None:
+    options = {"batch_bytes": 131_072, "record_bytes": PER_RECORD_BYTES, "acks": "1", "records": records}
+    load.load("produce", bootstrap=server.bootstrap, topic=topic, **options)
+
+
+def produce(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
+    topic = session.topic(workload.name, workload.partitions, dict(workload.topic))
+    printed = load.drive(session.server, "produce", topic=topic, **options)
+    load.delete_topic(session.server, topic)
+    return of_load(printed), printed
+
+
+def fetch(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
+    topic = session.data(options.pop("filled", FILLED_RECORDS))
+    load.load("fetch", bootstrap=session.server.bootstrap, topic=topic, discard=True)
+    printed = load.drive(session.server, "fetch", topic=topic, **options)
+    return of_load(printed), printed
+
+
+def end_to_end(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
+    topic = session.topic(workload.name, workload.partitions, dict(workload.topic))
+    printed = load.drive(session.server, "end-to-end", topic=topic, **options)
+    load.delete_topic(session.server, topic)
+    return of_load(printed), printed
+
+
+def java_produce(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
+    topic = session.topic(workload.name, workload.partitions, dict(workload.topic))
+    printed = load.java_produce(
+        session.server, topic, options["records"], options["record_bytes"], list(options["settings"])
+    )
+    load.delete_topic(session.server, topic)
+    return of_load(printed), printed
+
+
+def java_consume(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
+    topic = session.data(options["records"])
+    printed = load.java_consume(session.server, topic, options["records"])
+    return of_load(printed), printed
+
+
+def java_end_to_end(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
+    topic = session.topic(workload.name, workload.partitions, dict(workload.topic))
+    printed = load.java_end_to_end(session.server, topic, options["records"], options["record_bytes"])
+    load.delete_topic(session.server, topic)
+    return of_load(printed), printed
+
+
+def connections(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
+    if "topic" in options:
+        options["topic"] = session.topic(options["topic"], workload.partitions, {})
+    before = meter.rss_bytes(session.server.pid)
+    printed = load.drive(session.server, "connections", **options)
+    metrics = of_load(printed)
+    grown = printed["server"]["rss_bytes"] - before
+    metrics["rss_kib_per_connection"] = grown / 1024 / options["count"]
+    return metrics, printed
+
+
+SHARED: dict[str, Callable[[Session, Workload, dict[str, Any]], Measured]] = {
+    "produce": produce,
+    "fetch": fetch,
+    "end-to-end": end_to_end,
+    "java-produce": java_produce,
+    "java-consume": java_consume,
+    "java-end-to-end": java_end_to_end,
+    "connections": connections,
+}
+
+
+class Nursery:
+    """Fresh servers of one kind, each in a directory of its own; `close` ends and removes what is left."""
+
+    def __init__(self, kind: str, work: Path):
+        self.kind = kind
+        self.work = work
+        self.born: list[Broker] = []
+
+    def server(self) -> Broker:
+        server = servers.KINDS[self.kind](self.work / f"{self.kind}-{time.monotonic_ns()}")
+        self.born.append(server)
+        return server
+
+    def close(self) -> None:
+        while self.born:
+            servers.discard(self.born.pop())
+
+
+def start(nursery: Nursery, workload: Workload, options: dict[str, Any]) -> Measured:
+    """Starts on empty directories; the last server is used a little and then left in peace."""
+    times = []
+    for _ in range(options["starts"]):
+        nursery.close()
+        server = nursery.server()
+        times.append(servers.start(server) * 1000)
+    load.create_topic(server, "first", 1, {})
+    fill(server, "first", 1000)
+    load.load("fetch", bootstrap=server.bootstrap, topic="first")
+    time.sleep(1.0)
+    metrics = {"start_ms": statistics.median(times), **idle(server, options["idle_seconds"])}
+    return metrics, {"start_ms": times}
+
+
+def idle(server: Broker, seconds: float) -> dict[str, float]:
+    before = meter.used(server.pid)
+    time.sleep(seconds)
+    used = meter.between(before, meter.used(server.pid))
+    return {
+        "idle_cpu_percent": used["cpu_seconds"] / seconds * 100,
+        "idle_context_switches_per_second": used["context_switches"] / seconds,
+        "idle_rss_mb": meter.rss_bytes(server.pid) / MB,
+        "idle_anonymous_mb": meter.anonymous_bytes(server.pid) / MB,
+    }
+
+
+def partitions(nursery: Nursery, workload: Workload, options: dict[str, Any]) -> Measured:
+    """First with 10 partitions, then with many more; produce goes to all partitions of a topic in turn."""
+    server, metrics = nursery.server(), {}
+    servers.start(server)
+    load.create_topic(server, "few", 10, {})
+    fill(server, "few", 20_000)
+    few = _latencies(server, "few", options)
+    rss = meter.rss_bytes(server.pid)
+    topics = [f"many-{index}" for index in range(options["topics"])]
+    count = len(topics) * options["partitions_each"]
+    began = time.perf_counter()
+    for topic in topics:
+        load.create_topic(server, topic, options["partitions_each"], {}, seconds=300.0)
+    metrics["create_s"] = time.perf_counter() - began
+    metrics["rss_kib_per_created_partition"] = (meter.rss_bytes(server.pid) - rss) / 1024 / count
+    for topic in topics:
+        one_each = {"batch_records": 1, "record_bytes": 100, "acks": "1", "records": options["partitions_each"]}
+        load.load("produce", bootstrap=server.bootstrap, topic=topic, connections=4, **one_each)
+    many = _latencies(server, topics[0], options)
+    time.sleep(min(3.0, options["idle_seconds"]))
+    metrics |= idle(server, options["idle_seconds"])
+    metrics["rss_kib_per_partition"] = (meter.rss_bytes(server.pid) - rss) / 1024 / count
+    for name in ("produce_p99_us", "fetch_p99_us"):
+        metrics[name] = many[name]
+        metrics[name.replace("_us", "_few_us")] = few[name]
+        metrics[name.replace("_us", "_ratio")] = many[name] / few[name]
+    began = time.perf_counter()
+    server.stop()
+    metrics["clean_stop_s"] = time.perf_counter() - began
+    metrics |= _restart(server, topics[-1], options["partitions_each"], "clean_restart_s", "clean_restart_all_s")
+    return metrics, {"few": few, "many": many}
+
+
+def _latencies(server: Broker, topic: str, options: dict[str, Any]) -> dict[str, float]:
+    """Produce of one record to each partition in turn, at a fixed rate; fetch requests of 64 KiB of a full topic."""
+    sent = {"batch_records": 1, "record_bytes": 100, "acks": "1", "connections": 4, "in_flight": 1}
+    sent |= {"rate": options["rate"], "seconds": options["seconds"], "warmup_records": options["rate"] // 2}
+    produced = load.drive(server, "produce", topic=topic, **sent)
+    read = {"connections": 2, "bytes": 65_536, "request_bytes": 65_536, "seconds": options["seconds"]}
+    fetched = load.drive(server, "fetch", topic="few", partitions=10, **read)
+    return {"produce_p99_us": produced["latency_us"]["p99"], "fetch_p99_us": fetched["latency_us"]["p99"]}
+
+
+def _restart(server: Broker, topic: str, count: int, first: str, every: str) -> dict[str, float]:
+    """Starts a server that was stopped; seconds until a record of one partition, and of its last, can be fetched."""
+    waiting = load.wait_for_record(server, topic, 0, 0, servers.FIRST_ANSWER_SECONDS)
+    began = time.perf_counter()
+    server.launch()
+    _ended(waiting, server)
+    metrics = {first: time.perf_counter() - began}
+    _ended(load.wait_for_record(server, topic, count - 1, 0, servers.FIRST_ANSWER_SECONDS), server)
+    return metrics | {every: time.perf_counter() - began}
+
+
+def _ended(waiting: subprocess.Popen, server: Broker) -> None:
+    try:
+        _, said = waiting.communicate(timeout=servers.FIRST_ANSWER_SECONDS + 30)
+    finally:
+        waiting.kill()
+    assert waiting.returncode == 0, f"no record could be fetched: {said}\n{server.child.tail() if server.child else ''}"
+
+
+def restart(nursery: Nursery, workload: Workload, options: dict[str, Any]) -> Measured:
+    """Fills a server, kills it, starts it; kills it again, drops the pages of its log, starts it again."""
+    server, topic = nursery.server(), "kept"
+    servers.start(server)
+    load.create_topic(server, topic, workload.partitions, {}, seconds=300.0)
+    fill(server, topic, options["bytes"] // PER_RECORD_BYTES)
+    server.kill()
+    metrics = _restart(server, topic, workload.partitions, "first_fetch_s", "all_answer_s")
+    metrics["restart_rss_mb"] = meter.rss_bytes(server.pid) / MB
+    server.kill()
+    evict(server.data, "*")
+    metrics |= _restart(server, topic, workload.partitions, "first_fetch_cold_s", "all_answer_cold_s")
+    return metrics, {}
+
+
+def isolation(nursery: Nursery, workload: Workload, options: dict[str, Any]) -> Measured:
+    """A light load alone, and then beside the pressure."""
+    session = Session(nursery.server())
+    server = session.server
+    servers.start(server)
+    session.warm_up(100_000)
+    if options["filled"]:
+        session.data(options["filled"])
+    light = {"rate": options["rate"], "record_bytes": 1024, "acks": "1", "seconds": options["seconds"], "warmup_seconds": 1}
+    load.create_topic(server, "light", 1, {})
+    quiet = load.drive(server, "end-to-end", topic="light", **light)
+    lasts = options["seconds"] + 3
+    log = server.directory / "pressure.log"
+    if options["pressure"] == "writeback":
+        load.create_topic(server, "heavy", 4, {})
+        heavy = {"batch_bytes": 131_072, "record_bytes": 1024, "acks": "1", "rate": 150_000, "seconds": lasts}
+        pressing = load.start_load(server, log, "produce", topic="heavy", **heavy)
+        around = syncing()
+    else:
+        pressing = load.start_load(server, log, "fetch", topic="data", connections=1, seconds=lasts, discard=True)
+        around = evicting(server.data, "data-*") if options["pressure"] == "evicted" else contextlib.nullcontext([0])
+    with around as done:
+        pressed = load.drive(server, "end-to-end", topic="light", **light)
+    assert pressing.running() or pressing.exit_code() == 0, f"the pressure ended early:\n{pressing.tail()}"
+    pressing.kill()
+    metrics = of_load(pressed) | {"quiet_p99_us": quiet["latency_us"]["p99"]}
+    metrics["p99_ratio"] = metrics["p99_us"] / metrics["quiet_p99_us"]
+    return metrics, {"quiet": quiet, "pressed": pressed, "times_pressed": done[0]}
+
+
+ALONE: dict[str, Callable[[Nursery, Workload, dict[str, Any]], Measured]] = {
+    "start": start,
+    "partitions": partitions,
+    "restart": restart,
+    "isolation": isolation,
+}
+
+
+def limit(work: Path, options: dict[str, Any]) -> Measured:
+    """What the kernel can do, without a broker."""
+    directory = work / "limit"
+    directory.mkdir()
+    printed = load.load("limits", options.pop("what"), directory=directory, **options)
+    metrics = of_load(printed)
+    if printed.get("cpu_seconds"):
+        metrics["cpu_seconds"] = printed["cpu_seconds"]
+        metrics["bytes_per_cpu_second"] = printed.get("bytes", 0) / printed["cpu_seconds"]
+    return metrics, printed
