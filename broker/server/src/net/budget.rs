@@ -1,7 +1,7 @@
 //! One bound for the memory of all connections together.
 //!
 //! A connection asks for what it is about to receive, waits when the bound is reached, and gives back when the request is
-//! answered. Units are KiB, because the semaphore beneath counts in 32 bits.
+//! answered. As long as there is room this is one atomic operation, and no connection meets another.
 //!
 //! Not here: fairness between clients (quotas), and memory that a request's handler makes (replies are file slices, cold
 //! blocks have the cache's own bound).
@@ -9,99 +9,116 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-const UNIT: usize = 1024;
+use tokio::sync::Notify;
 
 /// The bound that all connections share.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    semaphore: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
 }
 
-/// Counts one who waits, while it lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+#[derive(Debug)]
+struct Shared {
+    bytes_max: usize,
+    held: AtomicUsize,
+    waiting: AtomicUsize,
+    freed: Notify,
 }
 
 /// Memory that is charged; dropping it gives it back.
 #[derive(Debug, Default)]
 pub struct Charge {
-    permit: Option<OwnedSemaphorePermit>,
+    of: Option<Budget>,
     bytes: usize,
 }
 
 impl Budget {
-    /// A bound of `bytes`, rounded up to whole KiB.
+    /// A bound of `bytes`.
     #[must_use]
     pub fn new(bytes: usize) -> Budget {
-        Budget { semaphore: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))), waiting: Arc::default() }
+        let (held, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Budget { shared: Arc::new(Shared { bytes_max: bytes, held, waiting, freed: Notify::new() }) }
     }
 
     /// Raises `charge` to at least `bytes`, if there is room now. False where there is not.
     pub fn try_raise(&self, charge: &mut Charge, bytes: usize) -> bool {
-        let missing = missing(charge, bytes);
+        let missing = bytes.saturating_sub(charge.bytes);
         if missing == 0 {
             return true;
         }
-        let Ok(more) = self.semaphore.clone().try_acquire_many_owned(missing) else { return false };
-        charge.add(more);
+        let take = |held: usize| held.checked_add(missing).filter(|held| *held <= self.shared.bytes_max);
+        if self.shared.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
+            return false;
+        }
+        charge.bytes += missing;
+        charge.of.get_or_insert_with(|| self.clone());
         true
     }
 
     /// So many more bytes than `charge` has for `bytes`, once there is room. Dropping the future charges nothing.
     pub fn more(&self, charge: &Charge, bytes: usize) -> impl Future<Output = Charge> + Send + 'static {
-        let (budget, missing) = (self.clone(), missing(charge, bytes));
+        let (budget, missing) = (self.clone(), bytes.saturating_sub(charge.bytes));
         async move {
-            budget.waiting.fetch_add(1, Ordering::Relaxed);
-            let _waiting = Waiting(&budget.waiting);
-            let more =
-                budget.semaphore.clone().acquire_many_owned(missing).await.expect("the semaphore is never closed");
-            let mut charge = Charge::default();
-            charge.add(more);
-            charge
+            let mut more = Charge::default();
+            let _waiting = Waiting::count(&budget.shared.waiting);
+            loop {
+                let freed = budget.shared.freed.notified();
+                tokio::pin!(freed);
+                // From here on no release is missed.
+                freed.as_mut().enable();
+                if budget.try_raise(&mut more, missing) {
+                    return more;
+                }
+                freed.await;
+            }
         }
     }
 
     /// True while somebody waits for memory that others hold.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.shared.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// Bytes that nobody holds now.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.semaphore.available_permits() * UNIT
+        self.shared.bytes_max - self.shared.held.load(Ordering::SeqCst)
     }
 }
 
 impl Charge {
     /// Takes over what another holds.
     pub fn merge(&mut self, mut other: Charge) {
-        if let Some(permit) = other.permit.take() {
-            self.add(permit);
-        }
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.of = self.of.take().or(other.of.take());
     }
+}
 
-    fn add(&mut self, more: OwnedSemaphorePermit) {
-        self.bytes += more.num_permits() * UNIT;
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let Some(Budget { shared }) = self.of.take() else { return };
+        shared.held.fetch_sub(self.bytes, Ordering::SeqCst);
+        if shared.waiting.load(Ordering::SeqCst) > 0 {
+            shared.freed.notify_waiters();
         }
     }
 }
 
-/// Units that `charge` lacks for `bytes`.
-fn missing(charge: &Charge, bytes: usize) -> u32 {
-    let missing = bytes.saturating_sub(charge.bytes).div_ceil(UNIT);
-    u32::try_from(missing).expect("a frame is far below 4 TiB")
+/// Counts one who waits, while it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn count(waiting: &'a AtomicUsize) -> Waiting<'a> {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]
@@ -110,18 +127,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_charge_waits_for_room_and_gives_it_back() {
-        let budget = Budget::new(4 * UNIT);
+        let budget = Budget::new(4000);
         let (mut one, mut two) = (Charge::default(), Charge::default());
-        assert!(budget.try_raise(&mut one, 3 * UNIT));
-        assert!(budget.try_raise(&mut one, 2 * UNIT));
-        assert_eq!(budget.available(), UNIT, "less than what is held costs nothing");
-        assert!(!budget.try_raise(&mut two, 2 * UNIT) && !budget.is_short());
-        let waiting = budget.more(&two, 2 * UNIT);
+        assert!(budget.try_raise(&mut one, 3000));
+        assert!(budget.try_raise(&mut one, 2000));
+        assert_eq!(budget.available(), 1000, "less than what is held costs nothing");
+        assert!(!budget.try_raise(&mut two, 2000) && !budget.is_short());
+        assert!(budget.try_raise(&mut two, 500));
+        let waiting = budget.more(&two, 2000);
         tokio::pin!(waiting);
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         assert!(budget.is_short());
         drop(one);
         two.merge(waiting.await);
-        assert_eq!((budget.available(), budget.is_short()), (2 * UNIT, false));
+        assert_eq!((budget.available(), budget.is_short()), (2000, false));
+        drop(two);
+        assert_eq!(budget.available(), 4000);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_is_charged_nothing() {
+        let budget = Budget::new(1000);
+        let mut one = Charge::default();
+        assert!(budget.try_raise(&mut one, 1000));
+        {
+            let waiting = budget.more(&Charge::default(), 10);
+            tokio::pin!(waiting);
+            assert!(futures::poll!(waiting.as_mut()).is_pending());
+        }
+        drop(one);
+        assert_eq!((budget.available(), budget.is_short()), (1000, false));
     }
 }
