@@ -30,6 +30,12 @@ pub struct LogConfig {
     pub durability: Durability,
     /// `message.timestamp.type`.
     pub append_time: AppendTime,
+    /// `preallocate` (`log.preallocate`): room for a whole segment is reserved when one is begun.
+    pub preallocate: bool,
+    /// `segment.jitter.ms`: a segment is rolled by time up to so much earlier, so that not all roll at once.
+    pub segment_jitter_ms: i64,
+    /// `file.delete.delay.ms`: so long the files of a segment stay that retention took out of the log.
+    pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
 }
@@ -43,6 +49,9 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             durability: Durability::PageCache,
             append_time: AppendTime::Producer,
+            preallocate: false,
+            segment_jitter_ms: 0,
+            file_delete_delay_ms: 60_000,
             producer_expiration_ms: 86_400_000,
         }
     }

@@ -45,6 +45,9 @@ impl Files for DiskFiles {
         if matches!(mode, OpenMode::Write | OpenMode::Lock) {
             options.write(true).create(true).truncate(false);
         }
+        if mode == OpenMode::Existing {
+            options.write(true);
+        }
         let file = options.open(path)?;
         if mode == OpenMode::Lock {
             file.try_lock().map_err(|error| match error {
@@ -56,10 +59,11 @@ impl Files for DiskFiles {
     }
 
     fn stat(&self, handle: &DiskFile) -> io::Result<Stat> {
-        let metadata = handle.file.metadata()?;
-        let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let modified = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Ok(Stat { bytes: metadata.len(), modified })
+        stat_of(&handle.file.metadata()?)
+    }
+
+    fn stat_path(&self, path: &Path) -> io::Result<Stat> {
+        stat_of(&fs::metadata(path)?)
     }
 
     fn read(&self, handle: &DiskFile, position: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -132,6 +136,20 @@ impl Files for DiskFiles {
             Change::Remove(path) => fs::remove_file(path),
             Change::RemoveDir(path) => fs::remove_dir(path),
             Change::Resize(path, bytes) => OpenOptions::new().write(true).open(path)?.set_len(bytes),
+            Change::Reserve(path, bytes) => reserve(&OpenOptions::new().write(true).open(path)?, bytes),
         }
+    }
+}
+
+fn stat_of(metadata: &fs::Metadata) -> io::Result<Stat> {
+    let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let modified = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    Ok(Stat { bytes: metadata.len(), modified })
+}
+
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INTR) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

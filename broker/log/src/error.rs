@@ -12,7 +12,7 @@ use thiserror::Error;
 /// What the caller does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The disk is full; the log goes on when there is room.
+    /// The disk is full, or the process has no descriptors: nothing changed, and the log goes on when there is room.
     Full,
     /// The log is offline: a sync failed, or the disk does. Final.
     Offline,
@@ -53,7 +53,10 @@ pub enum AppendError {
     Full(#[source] io::Error),
     /// The disk fails.
     #[error("the log goes offline")]
-    Failed(#[from] io::Error),
+    Failed(#[source] io::Error),
+    /// The system had no descriptors or memory for it just now. Nothing changed.
+    #[error("the system is short of resources")]
+    NotNow(#[source] io::Error),
     /// It failed before.
     #[error("the log is offline")]
     Offline,
@@ -65,12 +68,22 @@ pub enum AppendError {
     Read(#[from] ReadError),
 }
 
+impl From<io::Error> for AppendError {
+    fn from(error: io::Error) -> AppendError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full(error),
+            _ if is_passing(&error) => AppendError::NotNow(error),
+            _ => AppendError::Failed(error),
+        }
+    }
+}
+
 impl AppendError {
     /// What the caller does.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            AppendError::Full(_) => ErrorKind::Full,
+            AppendError::Full(_) | AppendError::NotNow(_) => ErrorKind::Full,
             AppendError::Failed(_) | AppendError::Offline => ErrorKind::Offline,
             AppendError::Invalid(_) => ErrorKind::Invalid,
             AppendError::Read(error) => error.kind(),
@@ -83,7 +96,10 @@ impl AppendError {
 pub enum FlushError {
     /// The sync failed now.
     #[error("syncing the log failed, it goes offline")]
-    Failed(#[from] io::Error),
+    Failed(#[source] io::Error),
+    /// The system had no descriptors or memory for it just now. Nothing is lost; to be tried again.
+    #[error("the system is short of resources")]
+    NotNow(#[source] io::Error),
     /// It failed before.
     #[error("the log is offline")]
     Offline,
@@ -93,7 +109,10 @@ impl FlushError {
     /// What the caller does.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        ErrorKind::Offline
+        match self {
+            FlushError::NotNow(_) => ErrorKind::Full,
+            FlushError::Failed(_) | FlushError::Offline => ErrorKind::Offline,
+        }
     }
 }
 
@@ -138,4 +157,22 @@ impl ReadError {
             ReadError::Offline | ReadError::Io(_) => ErrorKind::Offline,
         }
     }
+}
+
+/// True for errors that say nothing of the disk, and may be gone at the next attempt.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR];
+    errno(error).is_some_and(|code| passing.contains(&code))
+}
+
+/// True for errors after which the whole disk cannot be trusted.
+pub(crate) fn is_of_the_disk(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let of_the_disk = [Errno::IO, Errno::ROFS, Errno::NXIO, Errno::NODEV, Errno::UCLEAN, Errno::STALE];
+    errno(error).is_some_and(|code| of_the_disk.contains(&code))
+}
+
+fn errno(error: &io::Error) -> Option<rustix::io::Errno> {
+    error.raw_os_error().map(rustix::io::Errno::from_raw_os_error)
 }

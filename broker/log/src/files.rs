@@ -36,6 +36,12 @@ pub trait Files: Clone + Send + Sync + 'static {
     /// When the system fails.
     fn stat(&self, handle: &Self::Handle) -> io::Result<Stat>;
 
+    /// As `stat`, of a file that need not be open.
+    ///
+    /// # Errors
+    /// `NotFound`; else when the system fails.
+    fn stat_path(&self, path: &Path) -> io::Result<Stat>;
+
     /// Fills `into` from `position` on, as far as the file goes; returns how many bytes. Fewer than asked means the
     /// end.
     ///
@@ -80,6 +86,8 @@ pub trait Files: Clone + Send + Sync + 'static {
 pub enum OpenMode {
     /// An existing file, to read.
     Read,
+    /// An existing file, to read and write.
+    Existing,
     /// A file to read and write, made where it is not there.
     Write,
     /// A directory, to sync it.
@@ -102,6 +110,9 @@ pub enum Change<'a> {
     RemoveDir(&'a Path),
     /// Cuts a file, or lengthens it with zeros.
     Resize(&'a Path, u64),
+    /// Reserves room for a file up to a length, without changing the length; nothing where that is not possible.
+    /// Resizing it to its length gives the rest back.
+    Reserve(&'a Path, u64),
 }
 
 /// What is known of an open file.

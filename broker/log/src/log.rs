@@ -7,24 +7,31 @@
 
 use std::ffi::OsStr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use broker_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use broker_partition::{LeaderEpochs, ProducerState, ProducerStates};
 
-use crate::append::Run;
+use crate::append::Buffers;
 use crate::checkpoint;
 use crate::config::{LogConfig, OpenHints};
 use crate::disk::DiskFiles;
 use crate::error::{AppendError, OpenError};
-use crate::files::{Change, Files, Persist, read_file, replace_file};
-use crate::index::NewEntries;
+use crate::files::{Change, Files, OpenMode, Persist, read_file, replace_file};
+use crate::index::Progress;
 use crate::names;
+use crate::place::{Home, LogPlace};
 use crate::reader::LogReader;
 use crate::segment::{Segment, State};
+use crate::shared::NAMES_IN_DIR;
 use crate::walk::Damage;
+
+/// A new snapshot of the producers is made when the log grew by so much.
+const SNAPSHOT_EVERY_BYTES: u64 = 64 << 20;
+/// Batches whose producers a log keeps memory for while it is idle.
+const UNDO_KEPT: usize = 2;
 
 /// One partition's log.
 pub struct Log<F: Files = DiskFiles> {
@@ -36,8 +43,9 @@ pub struct Log<F: Files = DiskFiles> {
     /// What producers were before the batches that are not written yet.
     pub(crate) undo: Vec<(ProducerId, Option<ProducerState>)>,
     /// Memory that appends use again.
-    pub(crate) run: Run,
-    pub(crate) entries: NewEntries,
+    pub(crate) buffers: Buffers,
+    /// Where the newest snapshot of the producers stands.
+    pub(crate) snapshot_at: u64,
 }
 
 /// What opening a log found and did.
@@ -64,17 +72,31 @@ impl<F: Files> Deref for Log<F> {
 }
 
 impl<F: Files> Log<F> {
-    /// Opens the log in a directory, which is made where it is not there, and recovers what the hints say must be.
+    /// As [`open_in`](Self::open_in), in a place of its own.
     ///
     /// # Errors
-    /// When the system fails, or the directory holds another topic.
+    /// As [`open_in`](Self::open_in).
     pub fn open(
         files: F,
         dir: PathBuf,
         config: LogConfig,
         hints: &OpenHints,
     ) -> Result<(Log<F>, RecoveryReport), OpenError> {
-        crate::recover::open(files, dir, config, hints)
+        Self::open_in(&LogPlace::new(files), dir, config, hints)
+    }
+
+    /// Opens the log in a directory, which is made where it is not there, and recovers what the hints say must be.
+    /// Logs of one log directory share a place: when the disk fails for one, all are offline.
+    ///
+    /// # Errors
+    /// When the system fails, or the directory holds another topic.
+    pub fn open_in(
+        place: &LogPlace<F>,
+        dir: PathBuf,
+        config: LogConfig,
+        hints: &OpenHints,
+    ) -> Result<(Log<F>, RecoveryReport), OpenError> {
+        crate::recover::open(place.clone(), dir, config, hints)
     }
 
     /// A handle to read with; cheap, and independent of this one.
@@ -85,6 +107,7 @@ impl<F: Files> Log<F> {
 
     /// Takes new settings; they hold from the next append.
     pub fn set_config(&mut self, config: LogConfig) {
+        self.shared.delete_delay_ms.store(config.file_delete_delay_ms, Ordering::Relaxed);
         self.config = config;
     }
 
@@ -100,9 +123,18 @@ impl<F: Files> Log<F> {
         &self.producers
     }
 
-    /// Forgets producers that were silent too long; returns how many.
+    /// Forgets producers that were silent too long; returns how many. Called now and then, it also bounds what a
+    /// restart after a crash reads to know the producers again, and gives back memory that large appends needed.
     pub fn expire_producers(&mut self, now: Timestamp) -> usize {
-        self.producers.expire(now)
+        self.buffers.shrink();
+        self.undo.shrink_to(UNDO_KEPT);
+        let expired = self.producers.expire(now);
+        let bytes = self.shared.active().state().bytes;
+        if bytes.saturating_sub(self.snapshot_at) > SNAPSHOT_EVERY_BYTES {
+            self.snapshot_at = bytes;
+            self.offer_snapshot();
+        }
+        expired
     }
 
     /// Producer state as of the end, in Kafka's snapshot format.
@@ -127,7 +159,8 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
-    /// Closes the active segment and begins another. Nothing happens where the active one is empty.
+    /// Closes the active segment and begins another. Nothing happens where the active one is empty. It costs the
+    /// making of one file; the rest is done by the next flush.
     ///
     /// # Errors
     /// When the system fails; on `Full` nothing changed.
@@ -137,11 +170,16 @@ impl<F: Files> Log<F> {
         if active.state().bytes == 0 {
             return Ok(());
         }
-        let base = self.end();
-        let segment = self.new_segment(base, now).map_err(|error| self.failed(error))?;
+        let segment = Arc::new(self.new_segment(self.end(), now).map_err(|error| self.failed(error))?);
         active.close();
-        self.shared.segments.write().push(Arc::new(segment));
-        self.write_snapshot(Persist::Lazily);
+        self.shared.segments.write().push(Arc::clone(&segment));
+        {
+            let mut chores = self.shared.chores.lock();
+            chores.closed.push(active);
+            chores.reserve = self.config.preallocate.then_some((segment, self.config.segment_bytes));
+        }
+        self.snapshot_at = 0;
+        self.offer_snapshot();
         Ok(())
     }
 
@@ -153,15 +191,18 @@ impl<F: Files> Log<F> {
     pub fn close(&mut self, now: Timestamp) -> Result<Offset, AppendError> {
         self.writable()?;
         self.producers.expire(now);
-        self.shared.active().close();
+        let active = self.shared.active();
+        active.close();
+        self.shared.chores.lock().closed.push(active);
         let flushed = self.flush().map_err(|error| AppendError::Failed(std::io::Error::other(error)))?;
         for segment in self.shared.segments.read().clone() {
             segment.sync_indexes()?;
         }
+        self.shared.rename_doomed(now)?;
         self.write_epochs(Persist::Now)?;
-        let path = names::segment_file(&self.shared.dir, flushed, names::SNAPSHOT);
-        replace_file(&self.shared.files, &path, &self.producers.to_snapshot(), Persist::Now)?;
-        self.shared.offline.store(true, Ordering::Release);
+        let path = names::segment_file(self.shared.dir(), flushed, names::SNAPSHOT);
+        replace_file(self.shared.files(), &path, &self.producers.to_snapshot(), Persist::Now)?;
+        self.shared.closed.store(true, Ordering::Release);
         Ok(flushed)
     }
 
@@ -171,48 +212,42 @@ impl<F: Files> Log<F> {
     /// # Errors
     /// When the system fails; what is left is removed when the log directory is opened next.
     pub fn delete(&mut self) -> Result<(), AppendError> {
-        let dir = &self.shared.dir;
-        self.shared.offline.store(true, Ordering::Release);
-        let name = dir.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let doomed = dir.with_file_name(format!("{name}.{}{}", self.end(), names::DELETED_DIR));
-        self.shared.files.change(Change::Rename(dir, &doomed))?;
-        remove_dir(&self.shared.files, &doomed)?;
-        Ok(())
+        self.shared.closed.store(true, Ordering::Release);
+        for segment in self.shared.segments.read().iter() {
+            segment.leave();
+            segment.close_files();
+        }
+        Ok(remove_partition(self.shared.files(), self.shared.dir(), &self.end().to_string())?)
     }
 
     pub(crate) fn writable(&self) -> Result<(), AppendError> {
         if self.is_offline() { Err(AppendError::Offline) } else { Ok(()) }
     }
 
-    /// What a failed change means: a full disk is not the end, everything else is.
+    /// What a failed change means: a full disk is not the end, nor are too few descriptors; everything else is.
     pub(crate) fn failed(&self, error: std::io::Error) -> AppendError {
-        match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => AppendError::Full(error),
-            _ => {
-                self.shared.go_offline(&error);
-                AppendError::Failed(error)
-            }
+        let error = AppendError::from(error);
+        if let AppendError::Failed(error) = &error {
+            self.shared.failed(error);
         }
+        error
     }
 
     pub(crate) fn new_segment(&self, base: Offset, now: Timestamp) -> std::io::Result<Segment<F>> {
-        create_segment(&self.shared.files, &self.shared.dir, base, &self.config, now).inspect(|_| {
-            self.shared.names_unsynced.store(true, Ordering::Release);
+        create_segment(&self.shared.home, base, &self.config, now).inspect(|_| {
+            self.shared.unsynced_names.fetch_or(NAMES_IN_DIR, Ordering::AcqRel);
         })
     }
 
     pub(crate) fn write_epochs(&self, persist: Persist) -> std::io::Result<()> {
         let line = |entry: &broker_partition::EpochStart| format!("{} {}", entry.epoch, entry.start);
         let lines: Vec<String> = self.epochs.entries().iter().map(line).collect();
-        checkpoint::write(&self.shared.files, &self.shared.dir.join(names::EPOCHS), &lines, persist)
+        checkpoint::write(self.shared.files(), &self.shared.dir().join(names::EPOCHS), &lines, persist)
     }
 
-    /// Writes producer state as of the end. Not being able to is no harm: the log can be scanned instead.
-    pub(crate) fn write_snapshot(&self, persist: Persist) {
-        let path = names::segment_file(&self.shared.dir, self.end(), names::SNAPSHOT);
-        if let Err(error) = replace_file(&self.shared.files, &path, &self.producers.to_snapshot(), persist) {
-            tracing::warn!(path = %path.display(), %error, "could not write the producer snapshot");
-        }
+    /// Leaves producer state as of the end to the next flush to be written.
+    fn offer_snapshot(&self) {
+        self.shared.chores.lock().snapshot = Some((self.end(), self.producers.to_snapshot()));
     }
 
     pub(crate) fn write_damage(&self) -> std::io::Result<()> {
@@ -220,43 +255,59 @@ impl<F: Files> Log<F> {
         let of = |segment: Arc<Segment<F>>| segment.damage().into_iter().map(move |damage| (segment.base, damage));
         let line = |(base, d): (Offset, Damage)| format!("{base} {} {} {} {}", d.from, d.to, d.position, d.bytes);
         let lines: Vec<String> = segments.into_iter().flat_map(of).map(line).collect();
-        let path = self.shared.dir.join(names::DAMAGE);
-        if lines.is_empty() && read_file(&self.shared.files, &path)?.is_none() {
+        let path = self.shared.dir().join(names::DAMAGE);
+        if lines.is_empty() && read_file(self.shared.files(), &path)?.is_none() {
             return Ok(());
         }
-        checkpoint::write(&self.shared.files, &path, &lines, Persist::Now)
+        checkpoint::write(self.shared.files(), &path, &lines, Persist::Now)
     }
 }
 
-/// Makes an empty segment; files that are left of an earlier one with this base are emptied.
+/// Makes an empty segment; files that are left of an earlier one with this base count for nothing.
 pub(crate) fn create_segment<F: Files>(
-    files: &F,
-    dir: &std::path::Path,
+    home: &Arc<Home<F>>,
     base: Offset,
     config: &LogConfig,
     now: Timestamp,
 ) -> std::io::Result<Segment<F>> {
-    for kind in [names::INDEX, names::TIME_INDEX, names::LOG] {
-        let path = names::segment_file(dir, base, kind);
-        let handle = files.open(&path, crate::files::OpenMode::Write)?;
-        if files.stat(&handle)?.bytes > 0 {
-            files.change(Change::Resize(&path, 0))?;
-        }
+    let (files, path) = (&home.place.files, names::segment_file(&home.dir, base, names::LOG));
+    let handle = files.open(&path, OpenMode::Write)?;
+    if files.stat(&handle)?.bytes > 0 {
+        files.change(Change::Resize(&path, 0))?;
     }
     let state = State {
         bytes: 0,
         end: base,
-        progress: Some(crate::index::Progress::new(base, config.index_interval_bytes)),
+        progress: Some(Progress::new(base, config.index_interval_bytes)),
         first_timestamp: None,
         created: now,
         last_append: now,
         closed: false,
     };
-    Ok(Segment::new(files.clone(), dir.to_path_buf(), base, config.index_interval_bytes, state))
+    let segment = Segment::new(Arc::clone(home), base, config.index_interval_bytes, state);
+    segment.indexes.begin();
+    segment.adopt(handle);
+    Ok(segment)
+}
+
+/// Deletes the directory of a partition that is not open: it gets a name under which it counts for nothing, and is then
+/// removed with all that is in it. Nothing happens where it is not there. `mark` makes the name unlike those of earlier
+/// partitions of the name.
+///
+/// # Errors
+/// When the system fails; what was renamed is removed when the log directory is opened next.
+pub fn remove_partition<F: Files>(files: &F, dir: &Path, mark: &str) -> std::io::Result<()> {
+    let name = dir.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let doomed = dir.with_file_name(format!("{name}.{mark}{}", names::DELETED_DIR));
+    match files.change(Change::Rename(dir, &doomed)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => remove_dir(files, &doomed),
+    }
 }
 
 /// Removes a partition's directory with everything in it.
-pub(crate) fn remove_dir<F: Files>(files: &F, dir: &std::path::Path) -> std::io::Result<()> {
+pub(crate) fn remove_dir<F: Files>(files: &F, dir: &Path) -> std::io::Result<()> {
     for entry in files.list(dir)? {
         files.change(Change::Remove(&entry.path))?;
     }

@@ -43,13 +43,31 @@ pub enum Fault {
     ShortWrite,
 }
 
+/// Which operations count for an injected fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    WritesAndSyncs,
+    Everything,
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Fault::Io => rustix::io::Errno::IO.into(),
+            Fault::NoSpace | Fault::ShortWrite => rustix::io::Errno::NOSPC.into(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct World {
     live: BTreeMap<PathBuf, Node>,
     durable: BTreeMap<PathBuf, Node>,
     pending: Vec<NameChange>,
     locks: BTreeMap<PathBuf, Weak<()>>,
-    fault: Option<(u32, Fault)>,
+    fault: Option<(u32, Fault, Scope)>,
+    /// Bytes that can still be added to files.
+    room: Option<u64>,
     now: Timestamp,
 }
 
@@ -87,7 +105,17 @@ impl MemFiles {
 
     /// Lets the write or sync after the next `skip` of them fail, once.
     pub fn inject(&self, skip: u32, fault: Fault) {
-        self.world.lock().fault = Some((skip, fault));
+        self.world.lock().fault = Some((skip, fault, Scope::WritesAndSyncs));
+    }
+
+    /// Lets the operation after the next `skip` of them fail, once, whatever it is.
+    pub fn inject_anywhere(&self, skip: u32, fault: Fault) {
+        self.world.lock().fault = Some((skip, fault, Scope::Everything));
+    }
+
+    /// From now on so many bytes can be added to files, and none can be made when there is no room; `None` for any.
+    pub fn limit_room(&self, bytes: Option<u64>) {
+        self.world.lock().room = bytes;
     }
 
     /// True while an injected fault waits for its operation.
@@ -133,20 +161,35 @@ impl MemFiles {
         }
     }
 
-    fn fault(&self) -> Option<Fault> {
+    /// An operation that is of this scope begins: whether it fails.
+    fn fault(&self, scope: Scope) -> Option<Fault> {
         let mut world = self.world.lock();
         match &mut world.fault {
-            Some((0, fault)) => {
+            Some((_, _, Scope::WritesAndSyncs)) if scope == Scope::Everything => None,
+            Some((0, fault, _)) => {
                 let fault = *fault;
                 world.fault = None;
                 Some(fault)
             }
-            Some((skip, _)) => {
+            Some((skip, ..)) => {
                 *skip -= 1;
                 None
             }
             None => None,
         }
+    }
+
+    fn begin(&self) -> io::Result<()> {
+        self.fault(Scope::Everything).map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
+    /// Takes room for so many more bytes, all or nothing.
+    fn take_room(&self, bytes: usize) -> io::Result<()> {
+        let mut world = self.world.lock();
+        if let Some(room) = &mut world.room {
+            *room = room.checked_sub(bytes as u64).ok_or(Fault::NoSpace.error())?;
+        }
+        Ok(())
     }
 }
 
@@ -229,9 +272,13 @@ impl Files for MemFiles {
     type Handle = MemHandle;
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<MemHandle> {
+        self.begin()?;
         let mut world = self.world.lock();
         let make = matches!(mode, OpenMode::Write | OpenMode::Lock);
         if make && !world.live.contains_key(path) {
+            if world.room == Some(0) {
+                return Err(Fault::NoSpace.error());
+            }
             if let Some(dir) = path.parent() {
                 world.find(dir)?;
             }
@@ -255,25 +302,32 @@ impl Files for MemFiles {
     }
 
     fn stat(&self, handle: &MemHandle) -> io::Result<Stat> {
+        self.begin()?;
         let inode = handle.inode()?.lock();
         Ok(Stat { bytes: inode.data.len() as u64, modified: inode.modified })
     }
 
+    fn stat_path(&self, path: &Path) -> io::Result<Stat> {
+        self.stat(&self.open(path, OpenMode::Read)?)
+    }
+
     fn read(&self, handle: &MemHandle, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.begin()?;
         let inode = handle.inode()?.lock();
         let data = usize::try_from(position).ok().and_then(|at| inode.data.get(at..)).unwrap_or_default();
         let count = data.len().min(into.len());
-        into.iter_mut().zip(data).for_each(|(into, from)| *into = *from);
+        if let (Some(into), Some(data)) = (into.get_mut(..count), data.get(..count)) {
+            into.copy_from_slice(data);
+        }
         Ok(count)
     }
 
     fn write(&self, handle: &MemHandle, position: u64, from: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let fault = self.fault();
+        let fault = self.fault(Scope::WritesAndSyncs);
         let now = self.world.lock().now;
         let mut all: Vec<u8> = from.iter().flat_map(|slice| slice.iter().copied()).collect();
         match fault {
-            Some(Fault::Io) => return Err(io::Error::other("injected")),
-            Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
+            Some(fault @ (Fault::Io | Fault::NoSpace)) => return Err(fault.error()),
             Some(Fault::ShortWrite) => all.truncate(all.len() / 2),
             None => (),
         }
@@ -281,11 +335,14 @@ impl Files for MemFiles {
         let start = usize::try_from(position).map_err(io::Error::other)?;
         let end = start + all.len();
         if inode.data.len() < end {
+            self.take_room(end - inode.data.len())?;
             inode.data.resize(end, 0);
         }
-        inode.data.splice(start..end, all);
+        if let Some(room) = inode.data.get_mut(start..end) {
+            room.copy_from_slice(&all);
+        }
         inode.modified = now;
-        if fault.is_some() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     fn map(&self, handle: &MemHandle, position: u64, bytes: usize) -> io::Result<Bytes> {
@@ -297,8 +354,8 @@ impl Files for MemFiles {
     }
 
     fn sync(&self, handle: &MemHandle) -> io::Result<()> {
-        if self.fault().is_some() {
-            return Err(io::Error::other("injected"));
+        if let Some(fault) = self.fault(Scope::WritesAndSyncs) {
+            return Err(fault.error());
         }
         match &handle.node {
             Node::File(inode) => {
@@ -320,6 +377,7 @@ impl Files for MemFiles {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.begin()?;
         let world = self.world.lock();
         if !matches!(world.find(dir)?, Node::Dir) {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -333,6 +391,7 @@ impl Files for MemFiles {
     }
 
     fn change(&self, change: Change<'_>) -> io::Result<()> {
+        self.begin()?;
         let mut world = self.world.lock();
         match change {
             Change::MakeDir(path) => world.make_dirs(path),
@@ -351,6 +410,7 @@ impl Files for MemFiles {
                 }
                 world.record(NameChange::Unlink(path.to_path_buf()));
             }
+            Change::Reserve(path, _) => drop(world.find(path)?),
             Change::Resize(path, bytes) => {
                 let Node::File(inode) = world.find(path)? else { return Err(io::ErrorKind::IsADirectory.into()) };
                 inode.lock().data.resize(usize::try_from(bytes).map_err(io::Error::other)?, 0);

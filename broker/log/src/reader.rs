@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::error::{FlushError, ReadError};
 use crate::files::Files;
-use crate::segment::Segment;
+use crate::segment::{Segment, State};
 use crate::shared::Shared;
 use crate::slice::limit;
 use crate::walk::{Step, Walk};
@@ -70,6 +70,26 @@ pub struct SegmentInfo {
     pub closed: bool,
 }
 
+/// What memory knows of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentBounds {
+    /// Its first offset.
+    pub base: Offset,
+    /// The offset after its last record.
+    pub end: Offset,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was last appended to.
+    pub last_append: Timestamp,
+    /// Nothing is appended any more.
+    pub closed: bool,
+}
+
+fn bounds_of<F: Files>(segment: &Arc<Segment<F>>) -> SegmentBounds {
+    let State { end, bytes, last_append, closed, .. } = segment.state();
+    SegmentBounds { base: segment.base, end, bytes, last_append, closed }
+}
+
 impl<F: Files> LogReader<F> {
     /// All ends at one moment.
     #[must_use]
@@ -113,26 +133,34 @@ impl<F: Files> LogReader<F> {
         self.shared.is_offline()
     }
 
-    /// Syncs what is not synced (fdatasync) and returns the new flushed end. Callers that come together share one sync.
+    /// Syncs what is not synced (fdatasync) and returns the new flushed end. Callers that come together share one sync,
+    /// and no append or read waits for it. After a roll it also does what the roll left over (indexes, snapshot,
+    /// reserved room), so every log that is appended to should be flushed now and then.
     ///
     /// # Errors
-    /// A failed sync is final: the log is offline from then on, because the kernel may have dropped what it could not
-    /// write.
+    /// A failed sync is final for the directory: all its logs are offline from then on, because the kernel may have
+    /// dropped what it could not write. `NotNow` is not: nothing was begun.
     pub fn flush(&self) -> Result<Offset, FlushError> {
         self.shared.flush()
     }
 
-    /// The segments, oldest first.
+    /// The segments, oldest first. The first call after opening reads the time index of each; who needs no timestamps
+    /// asks for [`segment_bounds`](Self::segment_bounds).
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let info = |segment: &Arc<Segment<F>>| {
-            let state = segment.state();
-            let (end, bytes, last_append, closed) = (state.end, state.bytes, state.last_append, state.closed);
+            let SegmentBounds { base, end, bytes, last_append, closed } = bounds_of(segment);
             let max_timestamp = segment.max_time().ok().flatten().map_or(Timestamp::NONE, |max| max.timestamp);
-            SegmentInfo { base: segment.base, end, bytes, max_timestamp, last_append, closed }
+            SegmentInfo { base, end, bytes, max_timestamp, last_append, closed }
         };
         let segments = self.shared.segments.read().clone();
         segments.iter().map(info).collect()
+    }
+
+    /// The segments, oldest first, as far as memory knows them: no IO.
+    #[must_use]
+    pub fn segment_bounds(&self) -> Vec<SegmentBounds> {
+        self.shared.segments.read().iter().map(bounds_of).collect()
     }
 
     /// Bytes of all segments.
@@ -163,9 +191,11 @@ impl<F: Files> LogReader<F> {
         segments.iter().flat_map(|segment| segment.damage()).map(|damage| (damage.from, damage.to)).collect()
     }
 
-    /// Closes the files of closed segments; they are opened again when they are read.
+    /// Closes the files of closed segments; they are opened again when they are read. Without it they stay open until
+    /// the place has too many ([`crate::OpenFiles`]).
     pub fn release_idle(&self) {
-        self.shared.segments.read().iter().for_each(|segment| segment.release());
+        let segments = self.shared.segments.read();
+        segments.iter().filter(|segment| segment.state().closed).for_each(|segment| segment.close_files());
     }
 
     /// The bytes of a slice, copied into memory.
@@ -174,7 +204,7 @@ impl<F: Files> LogReader<F> {
     /// When the system fails.
     pub fn read(&self, slice: &LogSlice<F::Handle>) -> Result<Bytes, ReadError> {
         let mut bytes = vec![0; slice.bytes as usize];
-        let read = self.shared.files.read(&slice.file, slice.position, &mut bytes)?;
+        let read = self.shared.files().read(&slice.file, slice.position, &mut bytes)?;
         bytes.truncate(read);
         Ok(Bytes::from(bytes))
     }
@@ -191,12 +221,12 @@ impl<F: Files> LogReader<F> {
         while next < to {
             let segment = self.shared.segment_of(next)?;
             let start = segment.locate(next)?;
-            let (stop, after) = limit(&segment, &start, to)?;
+            let (stop, after) = limit(&segment, start, to)?;
             if stop <= start.position {
                 break;
             }
             let bytes = usize::try_from(stop - start.position).expect("a segment is smaller than 4 GiB");
-            parts.push(segment.files.map(&*segment.log()?, start.position, bytes)?);
+            parts.push(segment.files().map(&*self.open_log(&segment)?, start.position, bytes)?);
             next = after;
         }
         Ok(parts)
@@ -222,6 +252,14 @@ impl<F: Files> LogReader<F> {
         }
         let inside = self.damaged().into_iter().find(|damage| damage.0 < to && damage.1 > from);
         inside.map_or(Ok(()), |(from, to)| Err(ReadError::Damaged { from, to }))
+    }
+
+    /// The open file of a segment. Retention may have taken it meanwhile.
+    pub(crate) fn open_log(&self, segment: &Segment<F>) -> Result<Arc<F::Handle>, ReadError> {
+        segment.log().map_err(|error| match segment.is_gone() {
+            true => ReadError::BelowStart { local_start: self.local_start() },
+            false => error.into(),
+        })
     }
 
     pub(crate) fn check_online(&self) -> Result<(), ReadError> {

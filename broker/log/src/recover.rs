@@ -13,6 +13,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_model::{LeaderEpoch, Offset, Timestamp, TopicId};
 use broker_partition::{Durability, Ends, EpochStart, LeaderEpochs, ProducerStates};
@@ -21,24 +22,30 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::checkpoint;
 use crate::config::{LogConfig, OpenHints};
+use crate::doomed::Doomed;
 use crate::error::OpenError;
 use crate::files::{Change, Entry, Files, Persist, read_file, remove_if_there, replace_file};
 use crate::index::{NewEntries, Progress};
 use crate::log::{Log, RecoveryReport, create_segment};
 use crate::names;
+use crate::place::{Home, LogPlace};
 use crate::reader::LogReader;
 use crate::scan::{Plan, scan};
 use crate::segment::{Segment, State};
-use crate::shared::Shared;
+use crate::shared::{NAMES_IN_DIR, NAMES_IN_PARENT, Shared};
 use crate::walk::{Damage, Step};
 
 pub(crate) fn open<F: Files>(
-    files: F,
+    place: LogPlace<F>,
     dir: PathBuf,
     config: LogConfig,
     hints: &OpenHints,
 ) -> Result<(Log<F>, RecoveryReport), OpenError> {
     let fail = |source| OpenError::Io { path: dir.clone(), source };
+    if place.health.is_offline() {
+        return Err(fail(io::Error::other("the disk failed before")));
+    }
+    let files = place.files.clone();
     let fresh = match files.list(&dir) {
         Ok(_) => false,
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -53,9 +60,14 @@ pub(crate) fn open<F: Files>(
         // What a checkpoint says is of an earlier partition of this name.
         (hints.recovery_point, hints.log_start) = (Offset::ZERO, Offset::ZERO);
     }
-    let mut recovery = Recovery { files, dir: dir.clone(), config, hints, report: RecoveryReport::default() };
+    let home = Arc::new(Home { place, dir: dir.clone() });
+    let (doomed, report) = (Vec::new(), RecoveryReport::default());
+    let mut recovery = Recovery { home, config, hints, doomed, report };
     let segments = recovery.segments().map_err(fail)?;
     let mut log = recovery.log(segments).map_err(fail)?;
+    if fresh {
+        log.shared.unsynced_names.fetch_or(NAMES_IN_PARENT, Ordering::AcqRel);
+    }
     finish(&mut log, &hints).map_err(|error| fail(io::Error::other(error)))?;
     recovery.report.damaged = log.damaged();
     recovery.report.producers = log.producers.len();
@@ -101,17 +113,25 @@ fn check_topic<F: Files>(files: &F, dir: &Path, expected: TopicId) -> Result<(),
 }
 
 struct Recovery<F: Files> {
-    files: F,
-    dir: PathBuf,
+    home: Arc<Home<F>>,
     config: LogConfig,
     hints: OpenHints,
+    doomed: Vec<Doomed>,
     report: RecoveryReport,
 }
 
 impl<F: Files> Recovery<F> {
+    fn files(&self) -> &F {
+        &self.home.place.files
+    }
+
+    fn dir(&self) -> &Path {
+        &self.home.dir
+    }
+
     /// Finds, checks and repairs the segments.
     fn segments(&mut self) -> io::Result<Vec<Arc<Segment<F>>>> {
-        let entries = self.files.list(&self.dir)?;
+        let entries = self.files().list(self.dir())?;
         let mut bases = self.clean_up(&entries)?;
         let mut known = self.known_damage()?;
         let mut segments: Vec<Arc<Segment<F>>> = Vec::with_capacity(bases.len().max(1));
@@ -126,7 +146,7 @@ impl<F: Files> Recovery<F> {
             // After a crash an empty segment at the end tells nothing, and the one before it may be torn.
             if next.is_none() && empty && !self.hints.clean && !bases.is_empty() && base >= self.hints.recovery_point {
                 for kind in names::SEGMENT_KINDS {
-                    remove_if_there(&self.files, &segment.path(kind))?;
+                    remove_if_there(self.files(), &segment.path(kind))?;
                 }
                 continue;
             }
@@ -135,27 +155,33 @@ impl<F: Files> Recovery<F> {
         segments.reverse();
         if segments.is_empty() {
             let base = self.hints.recovery_point.max(self.hints.log_start);
-            let segment = create_segment(&self.files, &self.dir, base, &self.config, self.hints.now)?;
+            let segment = create_segment(&self.home, base, &self.config, self.hints.now)?;
             segments.push(Arc::new(segment));
         }
         Ok(segments)
     }
 
     /// Removes what a crash left half done; returns the base offsets of the segments, in order.
-    fn clean_up(&self, entries: &[Entry]) -> io::Result<Vec<Offset>> {
+    fn clean_up(&mut self, entries: &[Entry]) -> io::Result<Vec<Offset>> {
         let bases: Vec<Offset> = entries.iter().filter_map(|entry| names::base_of(&entry.name, names::LOG)).collect();
         for entry in entries {
-            let left_over = [".deleted", ".cleaned", ".swap", ".tmp"].iter().any(|end| entry.name.ends_with(end));
+            let left_over = [".cleaned", ".swap", ".tmp"].iter().any(|end| entry.name.ends_with(end));
             let index = names::base_of(&entry.name, names::INDEX).or(names::base_of(&entry.name, names::TIME_INDEX));
+            if let Some(name) = entry.name.strip_suffix(names::DELETED).and_then(|name| name.strip_suffix('.'))
+                && let Some(base) = names::SEGMENT_KINDS.iter().find_map(|kind| names::base_of(name, kind))
+            {
+                self.doomed.push(Doomed { base, due: Some(self.hints.now) });
+            }
             if left_over || index.is_some_and(|base| bases.binary_search(&base).is_err()) {
-                self.files.change(Change::Remove(&entry.path))?;
+                self.files().change(Change::Remove(&entry.path))?;
             }
         }
+        self.doomed.dedup();
         Ok(bases)
     }
 
     fn known_damage(&self) -> io::Result<Vec<(Offset, Damage)>> {
-        let rows = checkpoint::read(&self.files, &self.dir.join(names::DAMAGE))?.unwrap_or_default();
+        let rows = checkpoint::read(self.files(), &self.dir().join(names::DAMAGE))?.unwrap_or_default();
         let parse = |row: Vec<String>| {
             let mut numbers = row.iter().map(|word| word.parse::<i64>().ok());
             let mut next = || numbers.next().flatten();
@@ -167,8 +193,7 @@ impl<F: Files> Recovery<F> {
     }
 
     fn segment(&self, base: Offset, next: Option<Offset>) -> io::Result<Segment<F>> {
-        let path = names::segment_file(&self.dir, base, names::LOG);
-        let stat = self.files.stat(&self.files.open(&path, crate::files::OpenMode::Read)?)?;
+        let stat = self.files().stat_path(&names::segment_file(self.dir(), base, names::LOG))?;
         let state = State {
             bytes: stat.bytes,
             end: next.unwrap_or(base),
@@ -178,7 +203,7 @@ impl<F: Files> Recovery<F> {
             last_append: stat.modified,
             closed: next.is_some(),
         };
-        Ok(Segment::new(self.files.clone(), self.dir.clone(), base, self.config.index_interval_bytes, state))
+        Ok(Segment::new(Arc::clone(&self.home), base, self.config.index_interval_bytes, state))
     }
 
     /// A segment that others follow. Returns whether it is empty.
@@ -208,9 +233,9 @@ impl<F: Files> Recovery<F> {
         let (position, end) = self.rescan(segment, tail)?;
         if position < length {
             if end >= self.hints.recovery_point || self.hints.clean {
-                tracing::warn!(dir = %self.dir.display(), bytes = length - position, "cutting a torn tail");
+                tracing::warn!(dir = %self.dir().display(), bytes = length - position, "cutting a torn tail");
                 self.report.torn_bytes += length - position;
-                self.files.change(Change::Resize(&segment.path(names::LOG), position))?;
+                self.files().change(Change::Resize(&segment.path(names::LOG), position))?;
             } else {
                 // Kept as it is: see `Log::lose_to`.
                 segment.change_state(|state| state.bytes = position);
@@ -254,14 +279,14 @@ impl<F: Files> Recovery<F> {
         let handle = segment.log()?;
         let (mut progress, mut entries) = (tail.progress, NewEntries::default());
         let visit = |head: &BatchHead, at| progress.step(head, at, &mut entries);
-        let scanned = scan(&self.files, &*handle, plan, visit)?;
+        let scanned = scan(self.files(), &*handle, plan, visit)?;
         self.report.segments_scanned += 1;
         self.report.batches_scanned += scanned.batches;
         let mut damage = segment.damage();
         damage.retain(|damage| damage.position < tail.position);
         for found in &scanned.damage {
             let (from, to) = (found.from.0, found.to.0);
-            tracing::error!(dir = %self.dir.display(), from, to, "records are damaged on disk");
+            tracing::error!(dir = %self.dir().display(), from, to, "records are damaged on disk");
         }
         let untouched = tail.position > 0 && scanned.batches > 0 && scanned.damage.is_empty();
         damage.extend(scanned.damage);
@@ -283,31 +308,34 @@ impl<F: Files> Recovery<F> {
         // After a crash only what the checkpoint says is known to be synced; the next flush syncs the rest.
         let flushed_end = if hints.clean { end } else { hints.recovery_point };
         let ends = Ends::opened(self.config.durability, hints.log_start.min(end), flushed_end, end);
-        let producers = producers(&self.files, &self.dir, &segments, &self.config, hints.now)?;
+        let producers = producers(&self.home, &segments, &self.config, hints.now)?;
         self.drop_old_snapshots(&segments)?;
         let epochs = self.epochs(&segments, end)?;
         let shared = Shared {
-            files: self.files.clone(),
-            dir: self.dir.clone(),
+            home: Arc::clone(&self.home),
             ends: RwLock::new(ends),
             segments: RwLock::new(segments),
             flush: Mutex::default(),
-            names_unsynced: (!hints.clean || end == Offset::ZERO).into(),
-            offline: false.into(),
+            unsynced_names: (if hints.clean && end > Offset::ZERO { 0 } else { NAMES_IN_DIR | NAMES_IN_PARENT }).into(),
+            chores: Mutex::default(),
+            doomed: Mutex::new(self.doomed.clone()),
+            sweep: Mutex::default(),
+            delete_delay_ms: self.config.file_delete_delay_ms.into(),
+            closed: false.into(),
         };
         let epoch = epochs.latest().unwrap_or(LeaderEpoch(0));
         let reader = LogReader { shared: Arc::new(shared) };
-        let (undo, run, entries) = Default::default();
-        Ok(Log { reader, config: self.config, producers, epochs, epoch, undo, run, entries })
+        let (undo, buffers) = Default::default();
+        Ok(Log { reader, config: self.config, producers, epochs, epoch, undo, buffers, snapshot_at: 0 })
     }
 
     /// Keeps the snapshots at segments' beginnings, and the newest.
     fn drop_old_snapshots(&self, segments: &[Arc<Segment<F>>]) -> io::Result<()> {
-        let entries = self.files.list(&self.dir)?;
+        let entries = self.files().list(self.dir())?;
         let snapshots = entries.iter().filter_map(|entry| Some((names::base_of(&entry.name, names::SNAPSHOT)?, entry)));
         for (at, entry) in snapshots.rev().skip(1) {
             if segments.binary_search_by_key(&at, |segment| segment.base).is_err() {
-                self.files.change(Change::Remove(&entry.path))?;
+                self.files().change(Change::Remove(&entry.path))?;
             }
         }
         Ok(())
@@ -315,7 +343,7 @@ impl<F: Files> Recovery<F> {
 
     /// The leader epochs of the checkpoint, and what the heads after its last entry add.
     fn epochs(&self, segments: &[Arc<Segment<F>>], end: Offset) -> io::Result<LeaderEpochs> {
-        let rows = checkpoint::read(&self.files, &self.dir.join(names::EPOCHS))?;
+        let rows = checkpoint::read(self.files(), &self.dir().join(names::EPOCHS))?;
         let parse = |row: Vec<String>| {
             let [epoch, start] = row.as_slice() else { return None };
             Some(EpochStart { epoch: LeaderEpoch(epoch.parse().ok()?), start: Offset(start.parse().ok()?) })
@@ -349,17 +377,20 @@ impl Tail {
 /// The batch that the last index entry points to; the start where that does not fit.
 fn tail<F: Files>(segment: &Segment<F>) -> io::Result<Tail> {
     let base = segment.base;
-    let indexes = segment.indexes()?;
-    let Some(last) = indexes.offsets.entries().checked_sub(1) else { return Ok(Tail::start(segment)) };
-    let entry = indexes.offsets.offset_entry(base, last)?;
+    // Without an entry the whole is looked at, which is little.
+    let last = segment.last_entries()?;
+    let Some(entry) = last.offset else { return Ok(Tail::start(segment)) };
     let Step::Batch(placed) = segment.walk(entry.position)?.step()? else { return Ok(Tail::start(segment)) };
     if placed.head.last_offset() != entry.offset {
         return Ok(Tail::start(segment));
     }
     let mut progress = Progress::new(base, segment.interval);
-    if let Some(last) = indexes.times.entries().checked_sub(1) {
-        progress.max = indexes.times.time_entry(base, last)?;
-        progress.last_written = progress.max.timestamp;
+    (progress.offset_entries, progress.time_entries) = (last.offset_entries, last.time_entries);
+    if let Some(max) = last.time {
+        if !segment.is_true(&max)? {
+            return Ok(Tail::start(segment));
+        }
+        (progress.max, progress.last_written) = (max, max.timestamp);
     }
     Ok(Tail { position: entry.position, offset: placed.head.base_offset, progress })
 }
@@ -378,7 +409,7 @@ fn for_each_head<F: Files>(
     mut visit: impl FnMut(&BatchHead),
 ) -> io::Result<()> {
     for segment in segments.iter().filter(|segment| segment.state().end > from) {
-        let start = match (from > segment.base).then(|| segment.locate(from)) {
+        let start = match (from > segment.base).then(|| segment.locate_batch(from)) {
             Some(Ok(placed)) => placed.position,
             _ => 0,
         };
@@ -396,8 +427,7 @@ fn for_each_head<F: Files>(
 
 /// Producer state as of the end: the newest snapshot that is one, and the heads after it.
 pub(crate) fn producers<F: Files>(
-    files: &F,
-    dir: &Path,
+    home: &Home<F>,
     segments: &[Arc<Segment<F>>],
     config: &LogConfig,
     now: Timestamp,
@@ -405,7 +435,8 @@ pub(crate) fn producers<F: Files>(
     let end = segments.last().map_or(Offset::ZERO, |segment| segment.state().end);
     let mut states = ProducerStates::new(config.producer_expiration_ms);
     let mut from = Offset::ZERO;
-    let entries = files.list(dir)?;
+    let files = &home.place.files;
+    let entries = files.list(&home.dir)?;
     let snapshots = entries.iter().filter_map(|entry| Some((names::base_of(&entry.name, names::SNAPSHOT)?, entry)));
     for (at, entry) in snapshots.rev() {
         if at > end {
@@ -429,7 +460,7 @@ impl<F: Files> Log<F> {
     /// Records below `to` were synced once and are not there: the range is marked, and the log goes on after it.
     fn lose_to(&mut self, to: Offset, now: Timestamp) -> Result<(), crate::error::AppendError> {
         let (active, end) = (self.shared.active(), self.end());
-        tracing::error!(dir = %self.shared.dir.display(), from = end.0, to = to.0, "synced records are lost");
+        tracing::error!(dir = %self.shared.dir().display(), from = end.0, to = to.0, "synced records are lost");
         let mut damage = active.damage();
         damage.push(Damage { from: end, to, position: active.state().bytes, bytes: 0 });
         active.set_damage(damage);

@@ -130,6 +130,19 @@ impl Model {
     }
 }
 
+/// From where on so many bytes are kept.
+fn excess_below(log: &LogReader<MemFiles>, keep: u64) -> Offset {
+    let mut excess = log.size_bytes().saturating_sub(keep);
+    let mut start = log.local_start();
+    for segment in log.segment_bounds().into_iter().filter(|segment| segment.closed) {
+        if excess < segment.bytes {
+            break;
+        }
+        (start, excess) = (segment.end, excess - segment.bytes);
+    }
+    start
+}
+
 #[test]
 fn random_operations_are_those_of_a_list() {
     for seed in 0..150 {
@@ -148,9 +161,10 @@ fn random_operations_are_those_of_a_list() {
                     }
                 }
                 3 => {
-                    let start = log.expired_segments(Timestamp(0), None, Some(9_000), log.high_watermark()).unwrap();
+                    let start = excess_below(&log, 9_000);
                     log.delete_segments_below(start).unwrap();
                     assert!(log.segments().len() == 1 || log.size_bytes() < 9_000 + 4_000);
+                    log.remove_expired_files(Timestamp(step * 1_000)).unwrap();
                 }
                 4 => {
                     let recovery_point = log.close(Timestamp(1_000_000)).unwrap();
@@ -444,22 +458,55 @@ fn a_full_disk_undoes_the_append_and_a_failed_sync_ends_the_log() {
 }
 
 #[test]
-fn segments_roll_by_time_and_retention_takes_them_by_the_smaller_clock() {
-    let files = memory();
-    let config = LogConfig { segment_ms: 1_000, ..config() };
-    let (mut log, _) = Log::open(files, dir(), config, &hints(0)).unwrap();
-    for timestamp in [100, 1_100, 1_101, 9_000_000_000] {
-        append(&mut log, &batch(Codec::None, timestamp, 1, 10));
+fn segments_roll_by_time_index_size_and_jitter() {
+    let bases = |config: LogConfig, dir: &str| {
+        let (mut log, _) = Log::open(memory(), Path::new("/data").join(dir), config, &hints(0)).unwrap();
+        for timestamp in [100, 1_100, 1_101, 9_000_000_000] {
+            append(&mut log, &batch(Codec::None, timestamp, 1, 10));
+        }
+        log.segments().iter().map(|segment| segment.base.0).collect::<Vec<_>>()
+    };
+    let by_time = LogConfig { segment_ms: 1_000, ..config() };
+    assert_eq!(bases(by_time, "t-0"), [0, 2, 3]);
+    // Up to a second earlier, and not the same for all.
+    let jittered = LogConfig { segment_jitter_ms: 1_000, ..by_time };
+    let rolled_early = (0..40).filter(|n| bases(jittered, &format!("t-{n}")).get(1) == Some(&1)).count();
+    assert!(rolled_early > 30, "a second of age is beyond a second less anything: {rolled_early}");
+    let half = LogConfig { segment_jitter_ms: 500, segment_ms: 1_400, ..config() };
+    let rolled_early = (0..40).filter(|n| bases(half, &format!("t-{n}")).get(1) == Some(&1)).count();
+    assert!((1..39).contains(&rolled_early), "some, not all: {rolled_early}");
+    // Every batch after the first gets an entry; the time index has room for one more than are written.
+    for (index_bytes, expected) in [(36, vec![0, 3]), (24, vec![0, 2]), (11, vec![0, 1, 2, 3])] {
+        let by_index = LogConfig { segment_index_bytes: index_bytes, index_interval_bytes: 1, ..config() };
+        let found = bases(LogConfig { segment_ms: i64::MAX, ..by_index }, "t-0");
+        assert_eq!(found, expected, "segment.index.bytes={index_bytes}");
     }
-    let bases: Vec<_> = log.segments().iter().map(|segment| segment.base.0).collect();
-    assert_eq!(bases, [0, 2, 3]);
-    let expired = |now: i64, keep: i64| log.expired_segments(Timestamp(now), Some(keep), None, Offset(4)).unwrap().0;
-    assert_eq!([expired(2_000, 5_000), expired(10_000, 5_000)], [0, 3]);
-    assert_eq!(log.expired_segments(Timestamp(10_000), Some(5_000), None, Offset(2)).unwrap(), Offset(2));
-    // The last one has a timestamp in the future; its append counts.
-    assert!(!log.roll_if_expired(Timestamp(1_004_000), 5_000).unwrap());
-    assert!(log.roll_if_expired(Timestamp(1_006_000), 5_000).unwrap());
-    assert_eq!(log.expired_segments(Timestamp(1_006_000), Some(5_000), None, Offset(4)).unwrap(), Offset(4));
+}
+
+#[test]
+fn files_of_deleted_segments_go_after_the_delay() {
+    let files = memory();
+    let config = LogConfig { file_delete_delay_ms: 500, ..config() };
+    let (mut log, _) = Log::open(files.clone(), dir(), config, &hints(0)).unwrap();
+    for n in 0..60 {
+        append(&mut log, &batch(Codec::None, n, 1, 150));
+    }
+    let names = |end: &str| files.list(&dir()).unwrap().iter().filter(|entry| entry.name.ends_with(end)).count();
+    let (segments, start) = (log.segments().len(), log.segments()[2].base);
+    assert!(segments > 3);
+    log.delete_segments_below(start).unwrap();
+    assert_eq!((log.local_start(), names(".log")), (start, segments), "the files are there still");
+    assert_eq!(log.remove_expired_files(Timestamp(1_000)).unwrap(), 0);
+    assert_eq!((names(".log"), names(".log.deleted")), (segments - 2, 2));
+    assert_eq!(log.remove_expired_files(Timestamp(1_499)).unwrap(), 0);
+    // A restart makes an end of the waiting.
+    let recovery_point = log.close(Timestamp(1_499)).unwrap();
+    let (log, _) = open(&files, &OpenHints { clean: true, now: Timestamp(1_499), ..hints(recovery_point.0) });
+    assert_eq!((log.local_start(), names(".log.deleted")), (start, 2));
+    assert_eq!(log.remove_expired_files(Timestamp(1_499)).unwrap(), 2);
+    assert_eq!((names(".deleted"), names(".log")), (0, segments - 2));
+    log.remove_expired_files(Timestamp(i64::MAX)).unwrap();
+    assert_eq!(read_all(&log, start, log.end(), 1_000).len() as i64, log.end().0 - start.0);
 }
 
 #[test]

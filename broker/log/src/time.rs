@@ -9,6 +9,7 @@ use broker_records::decode;
 
 use crate::error::ReadError;
 use crate::files::Files;
+use crate::index::TimeEntry;
 use crate::reader::LogReader;
 use crate::segment::Segment;
 use crate::walk::{Placed, Step};
@@ -54,28 +55,29 @@ impl<F: Files> LogReader<F> {
         let mut best = None;
         for segment in segments {
             if let Some(max) = segment.max_time()?
-                && best.as_ref().is_none_or(|(_, known): &(_, crate::index::TimeEntry)| known.timestamp < max.timestamp)
+                && best.as_ref().is_none_or(|(_, known): &(_, TimeEntry)| known.timestamp < max.timestamp)
             {
                 best = Some((segment, max));
             }
         }
         let Some((segment, max)) = best else { return Ok(None) };
-        let placed = segment.locate(max.offset)?;
+        let placed = segment.locate_batch(max.offset)?;
         record_at(&segment, &placed, max.timestamp, Offset::ZERO)
     }
 
     fn hit_in(&self, segment: &Segment<F>, at: Timestamp) -> Result<Option<TimeHit>, ReadError> {
         let log_start = self.log_start();
-        let indexes = segment.indexes()?;
-        let before = |n| Ok(indexes.times.time_entry(segment.base, n)?.timestamp < at);
-        let start = match indexes.times.partition_point(before)?.checked_sub(1) {
-            None => 0,
-            // Up to and with this offset all timestamps are smaller.
-            Some(n) => {
-                let offset = indexes.times.time_entry(segment.base, n)?.offset;
-                let inside = (segment.base..segment.state().end).contains(&offset);
-                if inside { segment.locate(offset)?.position } else { 0 }
+        let length = segment.max_time()?.map_or(at.0, |max| max.timestamp.0);
+        let share = if length > at.0 { 0.5 } else { 1.0 };
+        let before = segment.find_entry(share, |entry: &TimeEntry| entry.timestamp < at)?;
+        // Up to and with an entry's offset all timestamps are smaller. The one before the last is taken: then a single
+        // entry that is wrong, whichever it is, only makes the walk longer.
+        let start = match (before.previous, before.last) {
+            (Some(previous), Some(last)) if previous.timestamp <= last.timestamp && previous.offset <= last.offset => {
+                let inside = (segment.base..segment.state().end).contains(&previous.offset);
+                if inside { segment.locate(previous.offset)?.position } else { 0 }
             }
+            _ => 0,
         };
         let mut walk = segment.walk(start)?;
         loop {
@@ -104,7 +106,7 @@ fn record_at<F: Files>(
     let head = &placed.head;
     let damaged = || ReadError::Damaged { from: head.base_offset, to: head.next_offset() };
     let mut bytes = vec![0; head.total_bytes()];
-    segment.files.read(&*segment.log()?, placed.position, &mut bytes)?;
+    segment.files().read(&*segment.log()?, placed.position, &mut bytes)?;
     let batch = decode(&bytes, DECOMPRESSED_BATCH_BYTES_MAX).map_err(|_| damaged())?;
     for record in batch.records() {
         let record = record.map_err(|_| damaged())?;

@@ -1,6 +1,7 @@
 //! Stepping from batch head to batch head through a segment, around what is marked as damaged.
 //!
-//! A few heads are read at once, so that small batches do not cost a call each. The bodies are not read.
+//! Heads of small batches are read many at once, so that they do not cost a call each; of large ones only the heads.
+//! The bodies are not read.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use broker_records::{BATCH_HEAD_BYTES, BatchHead};
 
 use crate::files::Files;
 
-const READ_AHEAD_BYTES: usize = 1024;
+const READ_AHEAD_BYTES: usize = 4096;
+/// What is read where nothing is known of the batches' sizes.
+const FIRST_READ_BYTES: usize = 512;
 
 /// A stretch of a segment that cannot be trusted, with the offsets that it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,7 @@ pub(crate) struct Walk<F: Files> {
     ahead: [u8; READ_AHEAD_BYTES],
     ahead_at: u64,
     ahead_bytes: usize,
+    read_next: usize,
 }
 
 impl<F: Files> Walk<F> {
@@ -68,7 +72,8 @@ impl<F: Files> Walk<F> {
         let (position, limit) = range;
         damage.retain(|damage| damage.position >= position);
         let ahead = [0; READ_AHEAD_BYTES];
-        Walk { files, handle, position, limit, damage: damage.into_iter(), ahead, ahead_at: 0, ahead_bytes: 0 }
+        let (damage, ahead_at, ahead_bytes) = (damage.into_iter(), 0, 0);
+        Walk { files, handle, position, limit, damage, ahead, ahead_at, ahead_bytes, read_next: FIRST_READ_BYTES }
     }
 
     pub(crate) fn step(&mut self) -> io::Result<Step> {
@@ -88,13 +93,15 @@ impl<F: Files> Walk<F> {
             return Ok(Step::Broken(self.position));
         }
         self.position = placed.end();
+        self.read_next = if head.total_bytes() < READ_AHEAD_BYTES / 2 { READ_AHEAD_BYTES } else { BATCH_HEAD_BYTES };
         Ok(Step::Batch(placed))
     }
 
     fn head(&mut self) -> io::Result<Option<BatchHead>> {
         let held = self.ahead_at..(self.ahead_at + self.ahead_bytes as u64);
         if !(held.contains(&self.position) && self.position + BATCH_HEAD_BYTES as u64 <= held.end) {
-            self.ahead_bytes = self.files.read(&self.handle, self.position, &mut self.ahead)?;
+            let room = self.ahead.get_mut(..self.read_next).expect("no read is larger than the buffer");
+            self.ahead_bytes = self.files.read(&self.handle, self.position, room)?;
             self.ahead_at = self.position;
         }
         let start = usize::try_from(self.position - self.ahead_at).unwrap_or(usize::MAX);

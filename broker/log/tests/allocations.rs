@@ -73,5 +73,5 @@ fn an_append_asks_for_no_memory() {
 }
 
 fn prepare(batch: &[u8]) -> PreparedBatch<'_> {
-    PreparedBatch { head: BatchHead::parse(batch).unwrap(), body: &batch[BATCH_HEAD_BYTES..] }
+    PreparedBatch { head: BatchHead::parse(batch).expect("a batch was built"), body: &batch[BATCH_HEAD_BYTES..] }
 }
