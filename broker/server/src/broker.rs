@@ -109,7 +109,9 @@ impl Broker {
     #[must_use]
     pub fn new(settings: &Settings, parts: Parts) -> Broker {
         let limits = Limits::of(settings);
-        let requests = settings.network.queued_bytes_max.unwrap_or(REQUESTS_BYTES_MAX).max(limits.request_bytes_max);
+        let requests = settings.network.queued_bytes_max.unwrap_or(REQUESTS_BYTES_MAX);
+        // The largest request must fit into what large ones may take.
+        let requests = requests.max(limits.request_bytes_max.saturating_mul(4) / 3 + 1);
         let session_ids = fresh_nonce();
         let sessions = FetchSessions::new(settings.network.fetch_sessions_max, SESSION_PARTITIONS_MAX, session_ids);
         Broker {

@@ -1,7 +1,8 @@
 //! One bound for the memory of all connections together.
 //!
 //! A connection asks for what it is about to receive, waits when the bound is reached, and gives back when the request is
-//! answered. As long as there is room this is one atomic operation, and no connection meets another.
+//! answered. As long as there is room this is one atomic operation, and no connection meets another. A quarter of the memory
+//! is for frames that hold little: who hoards large half frames does not keep the small requests of others waiting.
 //!
 //! Not here: fairness between clients (quotas), and memory that a request's handler makes (replies are file slices, cold
 //! blocks have the cache's own bound).
@@ -10,6 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+
+/// What holds at most this counts as small.
+pub const SMALL_BYTES_MAX: usize = 64 << 10;
 
 /// The bound that all connections share.
 #[derive(Clone, Debug)]
@@ -46,7 +50,8 @@ impl Budget {
         if missing == 0 {
             return true;
         }
-        let take = |held: usize| held.checked_add(missing).filter(|held| *held <= self.shared.bytes_max);
+        let bound = self.bound(bytes);
+        let take = |held: usize| held.checked_add(missing).filter(|held| *held <= bound);
         if self.shared.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
             return false;
         }
@@ -57,21 +62,29 @@ impl Budget {
 
     /// So many more bytes than `charge` has for `bytes`, once there is room. Dropping the future charges nothing.
     pub fn more(&self, charge: &Charge, bytes: usize) -> impl Future<Output = Charge> + Send + 'static {
-        let (budget, missing) = (self.clone(), bytes.saturating_sub(charge.bytes));
+        let (budget, held) = (self.clone(), charge.bytes);
         async move {
-            let mut more = Charge::default();
+            let mut more = Charge { of: None, bytes: held };
             let _waiting = Waiting::count(&budget.shared.waiting);
             loop {
                 let freed = budget.shared.freed.notified();
                 tokio::pin!(freed);
                 // From here on no release is missed.
                 freed.as_mut().enable();
-                if budget.try_raise(&mut more, missing) {
+                if budget.try_raise(&mut more, bytes) {
+                    // What was held before is the caller's.
+                    more.bytes -= held;
                     return more;
                 }
                 freed.await;
             }
         }
+    }
+
+    /// Up to where memory may be held, by all together, when one charge has `bytes` of it.
+    fn bound(&self, bytes: usize) -> usize {
+        let bytes_max = self.shared.bytes_max;
+        if bytes <= SMALL_BYTES_MAX { bytes_max } else { bytes_max - bytes_max / 4 }
     }
 
     /// True while somebody waits for memory that others hold.
@@ -143,6 +156,16 @@ mod tests {
         assert_eq!((budget.available(), budget.is_short()), (2000, false));
         drop(two);
         assert_eq!(budget.available(), 4000);
+    }
+
+    #[test]
+    fn small_requests_have_room_that_large_ones_cannot_take() {
+        let budget = Budget::new(16 * SMALL_BYTES_MAX);
+        let (mut large, mut more, mut small) = (Charge::default(), Charge::default(), Charge::default());
+        assert!(budget.try_raise(&mut large, 12 * SMALL_BYTES_MAX));
+        assert!(!budget.try_raise(&mut more, SMALL_BYTES_MAX + 1));
+        assert!(budget.try_raise(&mut small, SMALL_BYTES_MAX));
+        assert!(!budget.try_raise(&mut small, 2 * SMALL_BYTES_MAX));
     }
 
     #[tokio::test]
