@@ -45,7 +45,7 @@ mod tests;
 
 pub use append::{Appended, PreparedBatch, Refusal};
 pub use config::{AppendTime, LogConfig, OpenHints};
-pub use dir::{CheckpointRow, DirError, DirState, Identity, PartitionHints, boot_id};
+pub use dir::{CheckpointTexts, DirError, DirState, Found, Identity, Line, Lines, boot_id};
 pub use disk::{DiskFile, DiskFiles};
 pub use error::{AppendError, ErrorKind, FlushError, OpenError, ReadError};
 pub use files::{Change, Entry, Files, OpenMode, Stat};

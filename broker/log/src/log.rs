@@ -96,7 +96,7 @@ impl<F: Files> Log<F> {
         config: LogConfig,
         hints: &OpenHints,
     ) -> Result<(Log<F>, RecoveryReport), OpenError> {
-        crate::recover::open(place.clone(), dir, config, hints)
+        crate::recover::open(place, dir, config, hints)
     }
 
     /// A handle to read with; cheap, and independent of this one.
@@ -191,13 +191,10 @@ impl<F: Files> Log<F> {
     pub fn close(&mut self, now: Timestamp) -> Result<Offset, AppendError> {
         self.writable()?;
         self.producers.expire(now);
-        let active = self.shared.active();
-        active.close();
-        self.shared.chores.lock().closed.push(active);
+        self.shared.active().close();
+        let segments = self.shared.segments.read().clone();
+        self.shared.chores.lock().closed = segments;
         let flushed = self.flush().map_err(|error| AppendError::Failed(std::io::Error::other(error)))?;
-        for segment in self.shared.segments.read().clone() {
-            segment.sync_indexes()?;
-        }
         self.shared.rename_doomed(now)?;
         self.write_epochs(Persist::Now)?;
         let path = names::segment_file(self.shared.dir(), flushed, names::SNAPSHOT);
@@ -212,11 +209,7 @@ impl<F: Files> Log<F> {
     /// # Errors
     /// When the system fails; what is left is removed when the log directory is opened next.
     pub fn delete(&mut self) -> Result<(), AppendError> {
-        self.shared.closed.store(true, Ordering::Release);
-        for segment in self.shared.segments.read().iter() {
-            segment.leave();
-            segment.close_files();
-        }
+        self.retire();
         Ok(remove_partition(self.shared.files(), self.shared.dir(), &self.end().to_string())?)
     }
 

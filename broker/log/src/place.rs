@@ -27,10 +27,10 @@ impl Health {
         self.failure.get().is_some()
     }
 
-    /// The disk failed. Only the first failure counts, and is told.
+    /// The disk failed. Only the first failure counts. Who watches the directory tells of it.
     pub fn fail(&self, why: &io::Error) {
         if self.failure.set(why.to_string()).is_ok() {
-            tracing::error!(error = %why, "the disk failed: all logs of its directory go offline");
+            tracing::debug!(error = %why, "the disk failed: all logs of its directory go offline");
         }
     }
 

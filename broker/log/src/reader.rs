@@ -5,6 +5,7 @@
 //! A slice holds its file open: a segment that is deleted meanwhile is still read to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_model::{Offset, Timestamp};
 use broker_partition::Ends;
@@ -189,6 +190,16 @@ impl<F: Files> LogReader<F> {
     pub fn damaged(&self) -> Vec<(Offset, Offset)> {
         let segments = self.shared.segments.read();
         segments.iter().flat_map(|segment| segment.damage()).map(|damage| (damage.from, damage.to)).collect()
+    }
+
+    /// The log's directory is about to go: the log and its readers answer `Offline` from now on, and no file is opened
+    /// by its name any more, which another log may have next. Slices that are held stay readable.
+    pub fn retire(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        for segment in self.shared.segments.read().iter() {
+            segment.leave();
+            segment.close_files();
+        }
     }
 
     /// Closes the files of closed segments; they are opened again when they are read. Without it they stay open until

@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::checkpoint;
 use crate::config::{LogConfig, OpenHints};
 use crate::doomed::Doomed;
-use crate::error::OpenError;
+use crate::error::{OpenError, is_of_the_disk};
 use crate::files::{Change, Entry, Files, Persist, read_file, remove_if_there, replace_file};
 use crate::index::{NewEntries, Progress};
 use crate::log::{Log, RecoveryReport, create_segment};
@@ -32,16 +32,21 @@ use crate::place::{Home, LogPlace};
 use crate::reader::LogReader;
 use crate::scan::{Plan, scan};
 use crate::segment::{Segment, State};
-use crate::shared::{NAMES_IN_DIR, NAMES_IN_PARENT, Shared};
+use crate::shared::{Chores, NAMES_IN_DIR, NAMES_IN_PARENT, Shared};
 use crate::walk::{Damage, Step};
 
 pub(crate) fn open<F: Files>(
-    place: LogPlace<F>,
+    place: &LogPlace<F>,
     dir: PathBuf,
     config: LogConfig,
     hints: &OpenHints,
 ) -> Result<(Log<F>, RecoveryReport), OpenError> {
-    let fail = |source| OpenError::Io { path: dir.clone(), source };
+    let fail = |source| {
+        if is_of_the_disk(&source) {
+            place.health.fail(&source);
+        }
+        OpenError::Io { path: dir.clone(), source }
+    };
     if place.health.is_offline() {
         return Err(fail(io::Error::other("the disk failed before")));
     }
@@ -60,7 +65,7 @@ pub(crate) fn open<F: Files>(
         // What a checkpoint says is of an earlier partition of this name.
         (hints.recovery_point, hints.log_start) = (Offset::ZERO, Offset::ZERO);
     }
-    let home = Arc::new(Home { place, dir: dir.clone() });
+    let home = Arc::new(Home { place: place.clone(), dir: dir.clone() });
     let (doomed, report) = (Vec::new(), RecoveryReport::default());
     let mut recovery = Recovery { home, config, hints, doomed, report };
     let segments = recovery.segments().map_err(fail)?;
@@ -311,13 +316,14 @@ impl<F: Files> Recovery<F> {
         let producers = producers(&self.home, &segments, &self.config, hints.now)?;
         self.drop_old_snapshots(&segments)?;
         let epochs = self.epochs(&segments, end)?;
+        let rebuilt = segments.iter().filter(|segment| segment.has_unsynced_indexes()).cloned().collect();
         let shared = Shared {
             home: Arc::clone(&self.home),
             ends: RwLock::new(ends),
             segments: RwLock::new(segments),
             flush: Mutex::default(),
             unsynced_names: (if hints.clean && end > Offset::ZERO { 0 } else { NAMES_IN_DIR | NAMES_IN_PARENT }).into(),
-            chores: Mutex::default(),
+            chores: Mutex::new(Chores { closed: rebuilt, ..Chores::default() }),
             doomed: Mutex::new(self.doomed.clone()),
             sweep: Mutex::default(),
             delete_delay_ms: self.config.file_delete_delay_ms.into(),

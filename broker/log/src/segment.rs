@@ -126,6 +126,7 @@ impl<F: Files> Segment<F> {
     /// The open log file.
     pub(crate) fn log(&self) -> io::Result<Arc<F::Handle>> {
         self.home.place.open_files.get(&self.log, || {
+            self.check_there()?;
             let mode = if self.state().closed { OpenMode::Read } else { OpenMode::Existing };
             self.files().open(&self.path(names::LOG), mode)
         })
@@ -140,6 +141,11 @@ impl<F: Files> Segment<F> {
     pub(crate) fn close_files(&self) {
         self.log.close();
         self.indexes.close_files();
+    }
+
+    /// A file is never opened by its name once another may have it.
+    pub(crate) fn check_there(&self) -> io::Result<()> {
+        if self.is_gone() { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
     }
 
     pub(crate) fn is_gone(&self) -> bool {

@@ -152,7 +152,7 @@ impl<F: Files> Segment<F> {
     }
 
     fn index_file<E: Kind>(&self, mode: OpenMode) -> io::Result<Arc<F::Handle>> {
-        let open = || self.files().open(&self.path(E::NAME), mode);
+        let open = || self.check_there().and_then(|()| self.files().open(&self.path(E::NAME), mode));
         self.home.place.open_files.get(E::slot(&self.indexes), open)
     }
 
@@ -310,16 +310,22 @@ impl<F: Files> Segment<F> {
         Ok(())
     }
 
-    /// Syncs the indexes of a closed segment, where they were written.
-    pub(crate) fn sync_indexes(&self) -> io::Result<()> {
+    pub(crate) fn has_unsynced_indexes(&self) -> bool {
+        self.state().closed && self.indexes.unsynced.load(Ordering::Acquire)
+    }
+
+    /// The indexes of a closed segment that were written and not synced. The caller syncs them.
+    pub(crate) fn unsynced_indexes(&self) -> io::Result<Option<[Arc<F::Handle>; 2]>> {
         if !self.state().closed || !self.indexes.unsynced.swap(false, Ordering::AcqRel) {
-            return Ok(());
+            return Ok(None);
         }
         if self.indexes.held.lock().known != Known::Files {
-            return Ok(());
+            return Ok(None);
         }
-        self.files().sync(&*self.index_file::<TimeEntry>(OpenMode::Existing)?)?;
-        self.files().sync(&*self.index_file::<OffsetEntry>(OpenMode::Existing)?)
+        let times = self.index_file::<TimeEntry>(OpenMode::Existing);
+        let both = times.and_then(|times| Ok([times, self.index_file::<OffsetEntry>(OpenMode::Existing)?]));
+        self.indexes.unsynced.fetch_or(both.is_err(), Ordering::AcqRel);
+        both.map(Some)
     }
 
     /// The last entries on disk, and how many there are.

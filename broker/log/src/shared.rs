@@ -105,7 +105,6 @@ impl<F: Files> Shared<F> {
     /// The segment that holds `offset`.
     pub(crate) fn segment_of(&self, offset: Offset) -> Result<Arc<Segment<F>>, ReadError> {
         let segments = self.segments.read();
-        // Most readers are at the end.
         if let Some(last) = segments.last().filter(|segment| segment.base <= offset) {
             return Ok(Arc::clone(last));
         }
@@ -124,7 +123,8 @@ impl<F: Files> Shared<F> {
             return Err(FlushError::Offline);
         }
         let ends = *self.ends.read();
-        if ends.flushed_end() >= wanted && self.unsynced_names.load(Ordering::Acquire) == 0 {
+        let is_clean = self.unsynced_names.load(Ordering::Acquire) == 0 && self.chores.lock().closed.is_empty();
+        if ends.flushed_end() >= wanted && is_clean {
             self.do_chores();
             return Ok(ends.flushed_end());
         }
@@ -172,10 +172,15 @@ impl<F: Files> Shared<F> {
         }
         // The recovery point must not pass an index that could be lost: it would not be looked at again.
         let closed: Vec<_> = self.chores.lock().closed.clone();
-        for segment in closed.iter().filter(|segment| !segment.is_gone()) {
-            segment.sync_indexes().map_err(SyncError::Failed)?;
-        }
-        Ok(())
+        closed.iter().try_for_each(|segment| self.sync_indexes(segment))
+    }
+
+    fn sync_indexes(&self, segment: &Segment<F>) -> Result<(), SyncError> {
+        let files = match segment.unsynced_indexes() {
+            Err(_) if segment.is_gone() => None,
+            files => files.map_err(SyncError::NotBegun)?,
+        };
+        files.into_iter().flatten().try_for_each(|file| self.files().sync(&file)).map_err(SyncError::Failed)
     }
 
     fn sync_names(&self, names: u8) -> Result<(), SyncError> {

@@ -582,34 +582,31 @@ fn a_log_directory_knows_its_owner_and_how_it_was_left() {
     let (files, root) = (memory(), PathBuf::from("/data"));
     let me = Identity { cluster_id: "c".into(), node_id: 1, directory_id: "d".into() };
     let open = |id: &Identity, boot: &str| DirState::open(files.clone(), root.clone(), id, boot);
-    let mut state = open(&me, "boot 1").unwrap();
+    let (state, found) = open(&me, "boot 1").unwrap();
+    assert!(found.lines.is_empty() && !state.is_same_boot());
     assert!(matches!(open(&me, "boot 1"), Err(DirError::Locked(_))));
-    let row = CheckpointRow {
-        topic: "a-b".into(),
-        partition: PartitionIndex(3),
-        recovery_point: Offset(5),
-        log_start: Offset(2),
-        high_watermark: Offset(4),
+    let line = Line { recovery_point: Offset(5), log_start: Offset(2), high_watermark: Offset(4) };
+    let lines_of = |partitions: &[(i32, Line)]| {
+        let partitions = partitions.iter().map(|(index, line)| (PartitionIndex(*index), *line)).collect();
+        Lines::from([("a-b".to_owned(), partitions)])
     };
-    state.write_checkpoints(&[row]).unwrap();
-    files.change(Change::MakeDir(&state.partition_dir("a-b", PartitionIndex(3)))).unwrap();
+    state.write_checkpoints(&CheckpointTexts::of(&lines_of(&[(3, line), (4, line)]))).unwrap();
+    for partition in [3, 7] {
+        files.change(Change::MakeDir(&state.partition_dir("a-b", PartitionIndex(partition)))).unwrap();
+    }
+    files.change(Change::MakeDir(&root.join("gone-0.AAAAAAAAAAAAAAAAAAAAAA-delete"))).unwrap();
     drop(state);
-    let state = open(&me, "boot 1").unwrap();
-    let expected = PartitionHints {
-        clean: false,
-        same_boot: true,
-        recovery_point: Offset(5),
-        log_start: Offset(2),
-        high_watermark: Offset(4),
-    };
-    assert_eq!(state.hints("a-b", PartitionIndex(3)), expected);
-    assert_eq!(state.partitions().unwrap()[0].0, "a-b");
+    let (state, found) = open(&me, "boot 1").unwrap();
+    assert!(!state.was_clean() && state.is_same_boot());
+    // A line without its directory is forgotten, a directory without a line has zeros.
+    assert_eq!(found.lines, lines_of(&[(3, line), (7, Line::default())]));
+    assert_eq!(found.leftovers, [root.join("gone-0.AAAAAAAAAAAAAAAAAAAAAA-delete")]);
     state.close_clean().unwrap();
     files.power_loss(1);
-    let state = open(&me, "boot 2").unwrap();
-    assert!(state.was_clean() && !state.hints("a-b", PartitionIndex(3)).same_boot);
+    let (state, found) = open(&me, "boot 2").unwrap();
+    assert!(state.was_clean() && !state.is_same_boot() && found.lines.contains_key("a-b"));
     drop(state);
-    assert!(!open(&me, "boot 2").unwrap().was_clean(), "clean holds once");
+    assert!(!open(&me, "boot 2").unwrap().0.was_clean(), "clean holds once");
     let stranger = Identity { node_id: 2, ..me };
     assert!(matches!(open(&stranger, "boot 2"), Err(DirError::Stranger { key: "node.id", .. })));
 }
