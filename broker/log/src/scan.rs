@@ -80,11 +80,7 @@ pub(crate) fn scan<F: Files>(
 }
 
 /// The next batch that is whole after the plan's position, where none is.
-pub(crate) fn next_whole<F: Files>(
-    files: &F,
-    handle: &F::Handle,
-    plan: Plan,
-) -> io::Result<Option<(u64, BatchHead)>> {
+pub(crate) fn next_whole<F: Files>(files: &F, handle: &F::Handle, plan: Plan) -> io::Result<Option<(u64, BatchHead)>> {
     Scanner { files, handle, plan, buffer: Vec::new() }.search(plan.position, plan.expected)
 }
 
