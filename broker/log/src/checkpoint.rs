@@ -32,10 +32,15 @@ fn parse(text: &str) -> Option<Vec<Vec<String>>> {
 }
 
 pub(crate) fn write<F: Files>(files: &F, path: &Path, lines: &[String], persist: Persist) -> io::Result<()> {
-    let mut text = format!("{VERSION}\n{}\n", lines.len());
+    let mut text = head(lines.len());
     for line in lines {
         text.push_str(line);
         text.push('\n');
     }
     replace_file(files, path, text.as_bytes(), persist)
+}
+
+/// The first two lines of a checkpoint with so many lines behind them.
+pub(crate) fn head(lines: usize) -> String {
+    format!("{VERSION}\n{lines}\n")
 }

@@ -6,8 +6,13 @@
 //! - `strata-dirty` holds the boot id of the machine while the directory is in use: the same id later means that the
 //!   page cache survived.
 //! - Three checkpoints hold recovery points, log starts and high watermarks of all partitions, replaced atomically.
+//!   [`Lines`] is what they hold; the caller keeps them and decides when they are written.
+//!
+//! Opening lists the directory once and looks into no partition. On a full disk it opens all the same: only what cannot
+//! be told later than now must be written, and removing a name needs no room.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +21,7 @@ use thiserror::Error;
 
 use crate::checkpoint;
 use crate::files::{Change, Files, OpenMode, Persist, read_file, remove_if_there, replace_file, sync_dir};
-use crate::{log, names};
+use crate::names;
 
 const LOCK: &str = ".lock";
 const META: &str = "meta.properties";
@@ -65,28 +70,9 @@ pub enum DirError {
     },
 }
 
-/// What the directory knows of a partition.
+/// What the checkpoints say of a partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PartitionHints {
-    /// The directory was shut down cleanly.
-    pub clean: bool,
-    /// The machine has not restarted since.
-    pub same_boot: bool,
-    /// Everything below was synced.
-    pub recovery_point: Offset,
-    /// Where the partition began.
-    pub log_start: Offset,
-    /// Where it was committed to.
-    pub high_watermark: Offset,
-}
-
-/// A partition's line in the checkpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointRow {
-    /// The topic's name.
-    pub topic: String,
-    /// The partition.
-    pub partition: PartitionIndex,
+pub struct Line {
     /// Everything below is synced (`LogReader::flushed_end`).
     pub recovery_point: Offset,
     /// Where the partition begins.
@@ -95,7 +81,25 @@ pub struct CheckpointRow {
     pub high_watermark: Offset,
 }
 
-type Rows = BTreeMap<(String, PartitionIndex), Offset>;
+/// The partitions of a directory, by topic and number.
+pub type Lines = BTreeMap<String, BTreeMap<PartitionIndex, Line>>;
+
+/// What lay in a directory when it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// A line for each partition that has a directory here; zeros where the checkpoints have none.
+    pub lines: Lines,
+    /// Directories of deleted partitions that were not removed yet. To be removed with all that is in them.
+    pub leftovers: Vec<PathBuf>,
+}
+
+/// The texts of the checkpoints, ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointTexts {
+    recovery_points: String,
+    log_starts: String,
+    high_watermarks: String,
+}
 
 /// A log directory in use.
 pub struct DirState<F: Files> {
@@ -104,9 +108,6 @@ pub struct DirState<F: Files> {
     identity: Identity,
     clean: bool,
     same_boot: bool,
-    recovery_points: Rows,
-    log_starts: Rows,
-    high_watermarks: Rows,
     _lock: F::Handle,
 }
 
@@ -115,7 +116,7 @@ impl<F: Files> DirState<F> {
     ///
     /// # Errors
     /// `Locked`, `Stranger`, or when the system fails.
-    pub fn open(files: F, root: PathBuf, expected: &Identity, boot_id: &str) -> Result<DirState<F>, DirError> {
+    pub fn open(files: F, root: PathBuf, expected: &Identity, boot_id: &str) -> Result<(DirState<F>, Found), DirError> {
         let fail = |source| DirError::Io { path: root.clone(), source };
         files.change(Change::MakeDir(&root)).map_err(fail)?;
         let lock = files.open(&root.join(LOCK), OpenMode::Lock).map_err(|error| match error.kind() {
@@ -126,31 +127,16 @@ impl<F: Files> DirState<F> {
         let clean = read_file(&files, &root.join(CLEAN)).map_err(fail)?.is_some();
         let dirty = read_file(&files, &root.join(DIRTY)).map_err(fail)?.unwrap_or_default();
         let same_boot = !boot_id.is_empty() && dirty == boot_id.as_bytes();
-        let rows = |name: &str| read_rows(&files, &root.join(name)).map_err(fail);
-        let (recovery_points, log_starts) = (rows(RECOVERY_POINTS)?, rows(LOG_STARTS)?);
-        let high_watermarks = rows(HIGH_WATERMARKS)?;
-        replace_file(&files, &root.join(DIRTY), boot_id.as_bytes(), Persist::Now).map_err(fail)?;
+        if dirty != boot_id.as_bytes() {
+            mark_dirty(&files, &root, boot_id).map_err(fail)?;
+        }
         remove_if_there(&files, &root.join(CLEAN)).map_err(fail)?;
         sync_dir(&files, &root).map_err(fail)?;
         if let Some(parent) = root.parent().filter(|parent| *parent != Path::new("")) {
             sync_dir(&files, parent).map_err(fail)?;
         }
-        for entry in files.list(&root).map_err(fail)? {
-            if entry.is_dir && entry.name.ends_with(names::DELETED_DIR) {
-                log::remove_dir(&files, &entry.path).map_err(fail)?;
-            }
-        }
-        Ok(DirState {
-            files,
-            root,
-            identity,
-            clean,
-            same_boot,
-            recovery_points,
-            log_starts,
-            high_watermarks,
-            _lock: lock,
-        })
+        let found = find(&files, &root).map_err(fail)?;
+        Ok((DirState { files, root, identity, clean, same_boot, _lock: lock }, found))
     }
 
     /// Whose directory it is, with the id that it has.
@@ -171,18 +157,10 @@ impl<F: Files> DirState<F> {
         self.clean
     }
 
-    /// What is known of a partition. Zeros for one that has no line.
+    /// True where the machine has not restarted since it was used last: the page cache survived.
     #[must_use]
-    pub fn hints(&self, topic: &str, partition: PartitionIndex) -> PartitionHints {
-        let key = (topic.to_owned(), partition);
-        let of = |rows: &Rows| rows.get(&key).copied().unwrap_or_default();
-        PartitionHints {
-            clean: self.clean,
-            same_boot: self.same_boot,
-            recovery_point: of(&self.recovery_points),
-            log_start: of(&self.log_starts),
-            high_watermark: of(&self.high_watermarks),
-        }
+    pub fn is_same_boot(&self) -> bool {
+        self.same_boot
     }
 
     /// The directory of a partition.
@@ -191,51 +169,17 @@ impl<F: Files> DirState<F> {
         self.root.join(names::partition_dir(topic, partition))
     }
 
-    /// The partitions that lie here.
+    /// Replaces all three checkpoints. A partition without a line is forgotten: so is a deleted one.
     ///
     /// # Errors
-    /// When the system fails.
-    pub fn partitions(&self) -> io::Result<Vec<(String, PartitionIndex, PathBuf)>> {
-        let mut found = Vec::new();
-        for entry in self.files.list(&self.root)? {
-            if entry.is_dir
-                && let Some((topic, partition)) = names::parse_partition_dir(&entry.name)
-            {
-                found.push((topic, partition, entry.path));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Replaces all three checkpoints by these lines. A partition without a line is forgotten: so is a deleted one.
-    ///
-    /// # Errors
-    /// When the system fails; the earlier checkpoint then holds.
-    pub fn write_checkpoints(&mut self, rows: &[CheckpointRow]) -> io::Result<()> {
-        let collect = |of: fn(&CheckpointRow) -> Offset| -> Rows {
-            rows.iter().map(|row| ((row.topic.clone(), row.partition), of(row))).collect()
-        };
-        self.recovery_points = collect(|row| row.recovery_point);
-        self.log_starts = collect(|row| row.log_start);
-        self.high_watermarks = collect(|row| row.high_watermark);
+    /// When the system fails; the earlier checkpoints, or some of them, then hold.
+    pub fn write_checkpoints(&self, texts: &CheckpointTexts) -> io::Result<()> {
+        let write =
+            |name: &str, text: &str| replace_file(&self.files, &self.root.join(name), text.as_bytes(), Persist::Now);
         // The log starts first: a recovery point without its log start would be the worse half.
-        write_rows(&self.files, &self.root.join(LOG_STARTS), &self.log_starts)?;
-        write_rows(&self.files, &self.root.join(RECOVERY_POINTS), &self.recovery_points)?;
-        write_rows(&self.files, &self.root.join(HIGH_WATERMARKS), &self.high_watermarks)
-    }
-
-    /// Forgets a partition that is deleted, so that a new one of its name begins from nothing.
-    ///
-    /// # Errors
-    /// When the system fails.
-    pub fn forget(&mut self, topic: &str, partition: PartitionIndex) -> io::Result<()> {
-        let key = (topic.to_owned(), partition);
-        self.log_starts.remove(&key);
-        self.recovery_points.remove(&key);
-        self.high_watermarks.remove(&key);
-        write_rows(&self.files, &self.root.join(LOG_STARTS), &self.log_starts)?;
-        write_rows(&self.files, &self.root.join(RECOVERY_POINTS), &self.recovery_points)?;
-        write_rows(&self.files, &self.root.join(HIGH_WATERMARKS), &self.high_watermarks)
+        write(LOG_STARTS, &texts.log_starts)?;
+        write(RECOVERY_POINTS, &texts.recovery_points)?;
+        write(HIGH_WATERMARKS, &texts.high_watermarks)
     }
 
     /// Leaves the directory clean. To be called when all its logs are closed and the checkpoints say so.
@@ -283,19 +227,65 @@ fn identify<F: Files>(files: &F, root: &Path, expected: &Identity) -> Result<Ide
     Ok(identity)
 }
 
-fn read_rows<F: Files>(files: &F, path: &Path) -> io::Result<Rows> {
-    let rows = checkpoint::read(files, path)?.unwrap_or_default();
-    let parse = |row: Vec<String>| {
-        let [topic, partition, offset] = row.as_slice() else { return None };
-        let key = (topic.clone(), PartitionIndex(partition.parse().ok()?));
-        Some((key, Offset(offset.parse().ok()?)))
-    };
-    Ok(rows.into_iter().filter_map(parse).collect())
+/// Notes the boot. Where there is no room for it, the boot counts as unknown: then more is checked than must be.
+fn mark_dirty<F: Files>(files: &F, root: &Path, boot_id: &str) -> io::Result<()> {
+    match replace_file(files, &root.join(DIRTY), boot_id.as_bytes(), Persist::Now) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => remove_if_there(files, &root.join(DIRTY)),
+        written => written,
+    }
 }
 
-fn write_rows<F: Files>(files: &F, path: &Path, rows: &Rows) -> io::Result<()> {
-    let line =
-        |((topic, partition), offset): (&(String, PartitionIndex), &Offset)| format!("{topic} {partition} {offset}");
-    let lines: Vec<String> = rows.iter().map(line).collect();
-    checkpoint::write(files, path, &lines, Persist::Now)
+/// Lists the directory, and takes from the checkpoints what they say of the partitions that are there.
+fn find<F: Files>(files: &F, root: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    for entry in files.list(root)?.into_iter().filter(|entry| entry.is_dir) {
+        if entry.name.ends_with(names::DELETED_DIR) {
+            found.leftovers.push(entry.path);
+        } else if let Some((topic, partition)) = names::parse_partition_dir(&entry.name) {
+            found.lines.entry(topic).or_default().insert(partition, Line::default());
+        }
+    }
+    let fields: [(&str, fn(&mut Line) -> &mut Offset); 3] = [
+        (RECOVERY_POINTS, |line| &mut line.recovery_point),
+        (LOG_STARTS, |line| &mut line.log_start),
+        (HIGH_WATERMARKS, |line| &mut line.high_watermark),
+    ];
+    for (name, field) in fields {
+        for row in checkpoint::read(files, &root.join(name))?.unwrap_or_default() {
+            if let Some((line, offset)) = line_of(&mut found.lines, &row) {
+                *field(line) = offset;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The line that a row of a checkpoint is about, if its partition is there.
+fn line_of<'a>(lines: &'a mut Lines, row: &[String]) -> Option<(&'a mut Line, Offset)> {
+    let [topic, partition, offset] = row else { return None };
+    let partitions = lines.get_mut(topic)?;
+    let line = partitions.get_mut(&PartitionIndex(partition.parse().ok()?))?;
+    Some((line, Offset(offset.parse().ok()?)))
+}
+
+impl CheckpointTexts {
+    /// The texts that say this.
+    #[must_use]
+    pub fn of(lines: &Lines) -> CheckpointTexts {
+        CheckpointTexts {
+            recovery_points: text_of(lines, |line| line.recovery_point),
+            log_starts: text_of(lines, |line| line.log_start),
+            high_watermarks: text_of(lines, |line| line.high_watermark),
+        }
+    }
+}
+
+fn text_of(lines: &Lines, field: fn(&Line) -> Offset) -> String {
+    let mut text = checkpoint::head(lines.values().map(BTreeMap::len).sum());
+    for (topic, partitions) in lines {
+        for (partition, line) in partitions {
+            writeln!(text, "{topic} {partition} {}", field(line)).expect("a string takes every text");
+        }
+    }
+    text
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use broker_log::{DirError, DiskFiles, Identity, Log, LogConfig, OpenError, OpenHints};
+use broker_log::{DiskFiles, Identity, Log, LogConfig, OpenError, OpenHints};
 use broker_metadata::{BeginIncarnation, ClusterImage, Incarnation, MetadataMachine, Output, Request};
 use broker_model::machine::{CallId, Input};
 use broker_model::{PartitionIndex, TopicId, TopicPartition};
@@ -34,11 +34,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::broker::{Broker, Parts};
-use crate::disk::LogDir;
+use crate::disk::{DirsError, LogDirs};
 use crate::groups::Groups;
 use crate::housekeeping::{self, House};
 use crate::http::{self, HotEnd};
 use crate::net::listener;
+use crate::replica::Disk;
 use crate::replicas::Replicas;
 use crate::settings::{Bound, HostPort, Settings, banner};
 use crate::tier::{self, Tier};
@@ -52,9 +53,9 @@ const DATA_THREADS_MIN: usize = 8;
 /// The program could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The log directory cannot be used.
+    /// The log directories cannot be used, or failed.
     #[error(transparent)]
-    Directory(#[from] DirError),
+    Directories(#[from] DirsError),
     /// The metadata log cannot be opened.
     #[error("the metadata log cannot be opened")]
     MetadataLog(#[source] OpenError),
@@ -97,11 +98,14 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     control.block_on(async {
         let stop = CancellationToken::new();
         let node = Node::start(&settings, (&data, &cold), stop.clone()).await?;
-        until_told_to_stop().await?;
+        let ended = tokio::select! {
+            told = until_told_to_stop() => told.map_err(ServeError::from),
+            failed = node.dirs.watch() => Err(failed.into()),
+        };
         info!("stopping");
         stop.cancel();
         node.end(Duration::from_millis(u64::try_from(settings.shutdown_timeout_ms).unwrap_or(0))).await;
-        Ok::<(), ServeError>(())
+        ended
     })?;
     data.shutdown_timeout(Duration::from_secs(1));
     cold.shutdown_timeout(Duration::from_secs(1));
@@ -123,7 +127,7 @@ async fn until_told_to_stop() -> io::Result<()> {
 
 /// A node that runs.
 struct Node {
-    dir: Arc<LogDir>,
+    dirs: Arc<LogDirs>,
     topics: Arc<ArcSwap<TopicTable>>,
     tasks: TaskTracker,
 }
@@ -134,8 +138,8 @@ impl Node {
         (data, cold): (&Runtime, &Runtime),
         stop: CancellationToken,
     ) -> Result<Node, ServeError> {
-        let (dir, identity) = LogDir::open(&settings.data_dir, settings.node.node_id)?;
-        let dir = Arc::new(dir);
+        let (dirs, identity) = LogDirs::open(&settings.dirs, settings.node.node_id)?;
+        let dirs = Arc::new(dirs);
         let tasks = TaskTracker::new();
         let topics = Arc::new(ArcSwap::from_pointee(TopicTable::default()));
         let tier = Arc::new(Tier::new(settings, &identity.cluster_id)?);
@@ -144,12 +148,14 @@ impl Node {
             topics: topics.clone(),
             values: settings.values.clone(),
             producer_expiration_ms: settings.logs.producer_expiration_ms,
-            disk: dir.clone(),
+            dirs: dirs.clone(),
             cold: tier.clone(),
         };
-        let (driver, incarnation) = load_metadata(settings, &dir, &identity)?;
+        let (driver, incarnation) = load_metadata(settings, &dirs, &identity)?;
         let image = driver.committed().map(|image| image.hard.clone()).unwrap_or_default();
         replicas.reconcile(&image);
+        dirs.settle(&topics.load());
+        dirs.recover(&topics.load(), settings.dirs.recovery_threads, &stop);
         let (images, watched) = watch::channel(Arc::new(image));
         let (metadata, inbox) = coordinator::queue::<MetadataMachine>();
         let parts =
@@ -160,23 +166,23 @@ impl Node {
         let bound = listen(settings, &broker, (data, &tasks, &stop), &tier).await?;
         say(settings, &bound);
         let checkpoint: Arc<dyn Fn() + Send + Sync> = Arc::new({
-            let (dir, topics) = (dir.clone(), topics.clone());
-            move || dir.checkpoint(&topics)
+            let (dirs, topics) = (dirs.clone(), topics.clone());
+            move || dirs.checkpoint(&topics)
         });
         let house = House { topics: topics.clone(), checkpoint };
         tasks.spawn(housekeeping::run(house, settings.logs.clone(), stop.clone()));
         tasks.spawn(lag::run(broker.clone(), stop.clone()));
         tier::start(tier, broker, watched, (&tasks, cold.handle(), stop)).await.map_err(ServeError::Tier)?;
         tasks.close();
-        Ok(Node { dir, topics, tasks })
+        Ok(Node { dirs, topics, tasks })
     }
 
     async fn end(self, patience: Duration) {
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             warn!("something did not end in time");
         }
-        let (dir, topics) = (self.dir, self.topics);
-        if let Err(error) = tokio::task::spawn_blocking(move || dir.close(&topics, clock::now())).await {
+        let (dirs, topics) = (self.dirs, self.topics);
+        if let Err(error) = tokio::task::spawn_blocking(move || dirs.close(&topics, clock::now())).await {
             warn!(%error, "logs were not closed");
         }
     }
@@ -201,15 +207,16 @@ type MetadataDriver = Driver<MetadataMachine, FileLog<DiskFiles>>;
 /// Opens the metadata log, leads it, and begins this process's incarnation in it.
 fn load_metadata(
     settings: &Settings,
-    dir: &LogDir,
+    dirs: &LogDirs,
     identity: &Identity,
 ) -> Result<(MetadataDriver, Incarnation), ServeError> {
     let (name, topic) = METADATA;
     let partition = TopicPartition { topic, partition: PartitionIndex(0) };
-    let hints = OpenHints { clean: false, ..dir.hints_for((name, partition), clock::now()) };
+    let directory = dirs.metadata();
+    let hints = OpenHints { clean: false, ..directory.hints(name, partition, clock::now()) };
     let config = LogConfig { durability: Durability::Disk, ..LogConfig::default() };
-    let path = settings.data_dir.join(format!("{name}-0"));
-    let (log, _) = Log::open(DiskFiles, path, config, &hints).map_err(ServeError::MetadataLog)?;
+    let path = directory.root().join(format!("{name}-0"));
+    let (log, _) = Log::open_in(directory.place(), path, config, &hints).map_err(ServeError::MetadataLog)?;
     let log = FileLog::new(Arc::new(Mutex::new(log)), Flush::BeforeCommit);
     let epoch = log.next_epoch();
     let mut driver = Driver::load(MetadataMachine, log, epoch, clock::now()).map_err(ServeError::Metadata)?;

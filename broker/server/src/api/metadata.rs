@@ -1,7 +1,8 @@
 //! Metadata: brokers, topics and their leaders, as seen from the listener that is asked.
 //!
 //! A topic that is asked by name and does not exist is created when both the client and `auto.create.topics.enable` say
-//! so (KIP-361). With one node, this broker is the controller and leads every partition.
+//! so (KIP-361). With one node, this broker is the controller and leads every partition, but those of a log directory that
+//! failed: they have no leader (KIP-112).
 
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use super::{Call, Pending};
 use crate::context::{Operation, Resource};
 use crate::topics::Topic;
 
+/// The leader of a partition that has none.
+const NO_LEADER: i32 = -1;
 /// In this version an empty list means all topics; later a null list does.
 const VERSION_EMPTY_IS_ALL: i16 = 0;
 
@@ -105,14 +108,18 @@ fn failed(error: ErrorCode, name: Option<Str>, id: TopicId) -> MetadataResponseT
 
 fn describe(call: &Call, topic: &Topic) -> MetadataResponseTopic {
     let node = call.broker.node.0;
-    let partitions = topic.partitions().map(|partition| MetadataResponsePartition {
-        error_code: 0,
-        partition_index: partition.id.partition.0,
-        leader_id: node,
-        leader_epoch: partition.leader_epoch().0,
-        replica_nodes: vec![node],
-        isr_nodes: vec![node],
-        offline_replicas: if partition.is_offline() { vec![node] } else { Vec::new() },
+    let partitions = topic.partitions().map(|partition| {
+        let is_offline = partition.is_offline();
+        let error = if is_offline { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
+        MetadataResponsePartition {
+            error_code: error.code(),
+            partition_index: partition.id.partition.0,
+            leader_id: if is_offline { NO_LEADER } else { node },
+            leader_epoch: partition.leader_epoch().0,
+            replica_nodes: vec![node],
+            isr_nodes: vec![node],
+            offline_replicas: if is_offline { vec![node] } else { Vec::new() },
+        }
     });
     MetadataResponseTopic {
         name: Some(topic.name.as_ref().into()),

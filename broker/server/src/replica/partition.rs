@@ -24,7 +24,7 @@ use super::append_times::AppendTimes;
 use super::cold::ColdReader;
 use super::ends::{Ends, Want, ends_of};
 use super::flusher::SyncState;
-use super::open::{Disk, Open, may_be_short};
+use super::open::{Disk, Open, OpenFailure};
 use super::queue::AppendQueue;
 use super::waiters::Waiters;
 use crate::net::reply::FileSlice;
@@ -41,7 +41,9 @@ pub struct Partition {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) config: ArcSwap<TopicConfig>,
     pub(super) producer_expiration_ms: i64,
-    pub(super) opened: OnceLock<Result<Open, ErrorCode>>,
+    pub(super) opened: OnceLock<Open>,
+    /// Held while the log is opened.
+    pub(super) failure: Mutex<Option<OpenFailure>>,
     pub(super) is_deleted: AtomicBool,
     pub(super) waits_for_archive: AtomicBool,
     pub(super) append_times: Mutex<AppendTimes>,
@@ -73,7 +75,7 @@ impl Partition {
         producer_expiration_ms: i64,
         (disk, cold): (Arc<dyn Disk>, Arc<dyn ColdReader>),
     ) -> Partition {
-        let waits = config.tiered && may_be_short(&*disk, &topic, id);
+        let waits = config.tiered && disk.may_be_short(&topic, id);
         Partition {
             waits_for_archive: AtomicBool::new(waits),
             id,
@@ -84,6 +86,7 @@ impl Partition {
             config: ArcSwap::new(config),
             producer_expiration_ms,
             opened: OnceLock::new(),
+            failure: Mutex::default(),
             is_deleted: AtomicBool::new(false),
             append_times: Mutex::default(),
             cold,
@@ -108,7 +111,7 @@ impl Partition {
     /// The topic's configuration changed.
     pub fn set_config(&self, config: Arc<TopicConfig>) {
         self.config.store(config);
-        if let Some(Ok(open)) = self.opened.get() {
+        if let Some(open) = self.opened.get() {
             open.writer.lock().set_config(self.log_config());
         }
     }
@@ -122,7 +125,7 @@ impl Partition {
     /// True once the log is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self.opened.get(), Some(Ok(_)))
+        self.opened.get().is_some()
     }
 
     /// True until its topic is deleted.
@@ -134,11 +137,8 @@ impl Partition {
     /// True after its disk failed, or its log could not be opened.
     #[must_use]
     pub fn is_offline(&self) -> bool {
-        match self.opened.get() {
-            Some(Ok(open)) => open.reader.is_offline(),
-            Some(Err(_)) => true,
-            None => false,
-        }
+        let log_failed = self.opened.get().map_or_else(|| self.failed_for_good(), |open| open.reader.is_offline());
+        log_failed || self.disk.place().health.is_offline()
     }
 
     /// The writer of the log, for a coordinator that lives in this partition.
@@ -164,15 +164,15 @@ impl Partition {
 
     /// The log, if it is open.
     pub(super) fn opened(&self) -> Option<&Open> {
-        self.opened.get().and_then(|opened| opened.as_ref().ok())
+        self.opened.get()
     }
 
     /// The ends as far as they are known without opening the log.
     #[must_use]
     pub fn ends(&self) -> Ends {
         match self.opened.get() {
-            Some(Ok(open)) => ends_of(&open.reader),
-            _ => Ends::UNKNOWN,
+            Some(open) => ends_of(&open.reader),
+            None => Ends::UNKNOWN,
         }
     }
 
@@ -320,10 +320,11 @@ impl Partition {
     /// Closes the log: complete on disk, and refusing appends from now on. True where nothing is left to recover.
     #[must_use]
     pub fn close(&self, now: Timestamp) -> bool {
+        // Whoever opens it now is waited for.
+        let failure = self.failure.lock();
         match self.opened.get() {
-            None => true,
-            Some(Err(_)) => false,
-            Some(Ok(open)) => match open.writer.lock().close(now) {
+            None => failure.is_none(),
+            Some(open) => match open.writer.lock().close(now) {
                 Ok(_) => true,
                 Err(error) => {
                     warn!(partition = %self, %error, "log cannot be closed");
@@ -341,7 +342,7 @@ impl Partition {
 
     /// Syncs the log, if it is open.
     pub fn flush(&self) {
-        if let Some(Ok(open)) = self.opened.get()
+        if let Some(open) = self.opened.get()
             && let Err(error) = open.reader.flush()
         {
             warn!(partition = %self, %error, "log cannot be flushed");
