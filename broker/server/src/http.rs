@@ -137,6 +137,9 @@ pub fn families(broker: &Broker) -> Vec<Family> {
             "Cold fetches answered empty because the block was not there in time.",
             metrics.fetched_cold_timeouts.get(),
         ),
+        counter("strata_scrubbed_bytes_total", "Local bytes that the scrub checked.", metrics.scrubbed_bytes.get()),
+        counter("strata_scrub_damaged_total", "Damaged ranges that the scrub found.", metrics.scrub_damaged.get()),
+        counter("strata_scrub_healed_total", "Damaged ranges healed from the tier.", metrics.scrub_healed.get()),
         gauge("strata_partitions", "Partitions that this broker leads.", partitions),
     ];
     families.push(broker.lags.family());

@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod net;
 pub mod replica;
 pub mod replicas;
+pub mod scrub;
 pub mod serve;
 pub mod settings;
 pub mod tier;

@@ -50,4 +50,10 @@ pub struct Metrics {
     pub fetched_cold_errors: Number,
     /// Cold fetches whose wait ran out before the block was there (TIER-3: they answer empty, and are counted).
     pub fetched_cold_timeouts: Number,
+    /// Bytes of local batches that the scrub checked.
+    pub scrubbed_bytes: Number,
+    /// Ranges of local records that the scrub found damaged and marked.
+    pub scrub_damaged: Number,
+    /// Damaged ranges that were written anew from the tier.
+    pub scrub_healed: Number,
 }

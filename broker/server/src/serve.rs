@@ -44,7 +44,7 @@ use crate::replicas::Replicas;
 use crate::settings::{Bound, HostPort, Settings, banner};
 use crate::tier::{self, Tier};
 use crate::topics::TopicTable;
-use crate::{clock, coordinator, lag};
+use crate::{clock, coordinator, lag, scrub};
 
 /// The name and id of the metadata log, as Kafka's.
 const METADATA: (&str, TopicId) = ("__cluster_metadata", TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
@@ -172,6 +172,8 @@ impl Node {
         let house = House { topics: topics.clone(), checkpoint };
         tasks.spawn(housekeeping::run(house, settings.logs.clone(), stop.clone()));
         tasks.spawn(lag::run(broker.clone(), stop.clone()));
+        let scrub = scrub::run(broker.clone(), settings.logs.scrub_bytes_per_second, stop.clone());
+        tasks.spawn_on(scrub, cold.handle());
         tier::start(tier, broker, watched, (&tasks, cold.handle(), stop)).await.map_err(ServeError::Tier)?;
         tasks.close();
         Ok(Node { dirs, topics, tasks })

@@ -126,7 +126,7 @@ pub struct TopicSettings {
     pub replication_factor_default: i32,
 }
 
-/// Background work on the logs. All in milliseconds.
+/// Background work on the logs. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// Between two looks for segments to delete.
@@ -137,6 +137,8 @@ pub struct LogSettings {
     pub flush_check_ms: i64,
     /// A producer is forgotten after so long without a batch.
     pub producer_expiration_ms: i64,
+    /// Bytes a second that the scrub reads, 0 for none.
+    pub scrub_bytes_per_second: u64,
 }
 
 /// The group coordinator.
@@ -265,6 +267,7 @@ fn log_settings(values: &ConfigValues) -> LogSettings {
         checkpoint_ms: i64::from(values.get(broker::LOG_FLUSH_OFFSET_CHECKPOINT_INTERVAL_MS)),
         flush_check_ms: values.get(broker::LOG_FLUSH_SCHEDULER_INTERVAL_MS),
         producer_expiration_ms: i64::from(values.get(broker::PRODUCER_ID_EXPIRATION_MS)),
+        scrub_bytes_per_second: u64::try_from(values.get(broker::LOG_SCRUB_BYTES_PER_SECOND)).unwrap_or(0),
     }
 }
 

@@ -36,6 +36,9 @@ configs! { BrokerKey, Broker;
     /// Files of all logs that are open at once; the others open when they are used. Absent means half of what the system
     /// lets the process open.
     LOG_OPEN_FILES_MAX: Option<i32> = "strata.log.open.files.max", None, at_least(64);
+    /// Bytes a second of local logs that are read again to find what rotted, 0 for none. What is damaged is written anew
+    /// from the bucket, where that has it.
+    LOG_SCRUB_BYTES_PER_SECOND: i64 = "strata.log.scrub.bytes.per.second", Some("4194304"), at_least(0);
     /// A segment is closed when it would grow beyond this many bytes.
     LOG_SEGMENT_BYTES: i32 = "log.segment.bytes", Some("1073741824"), at_least(1 << 20), dynamic();
     /// A segment is closed when its first record is this old. It stands before log.roll.hours.
