@@ -325,8 +325,11 @@ def in_text(pattern: str, before: str, after: str) -> Callable[[Path], None]:
 LOGS = [Flip(f"closed-log-{field}", "stopped", in_log(0, field), reads_all_else) for field in FIELDS]
 LOGS += [Flip(f"closed-log-{field}", "killed", in_log(0, field), reads_all_else) for field in ("records", "length", "crc")]
 LOGS += [Flip(f"closed-log-{field}", "running", in_log(0, field), reads_all_else) for field in ("records", "length")]
-LOGS += [Flip(f"active-log-{field}", left, in_log(-1, field), reads_all_else) for left in ("stopped", "killed")
-         for field in ("records", "base-offset", "length")]
+LOGS += [
+    Flip(f"active-log-{field}", left, in_log(-1, field), reads_all_else)
+    for left in ("stopped", "killed")
+    for field in ("records", "base-offset", "length")
+]
 LOGS += [Flip("last-batch", left, in_log(-1, "records", "last"), reads_all_else) for left in ("stopped", "killed")]
 
 DERIVED = [
@@ -337,7 +340,8 @@ DERIVED = [
 ]
 DERIVED += [
     Flip(f"snapshot-{part}", left, in_file(f"{TOPIC}-0/*.snapshot", -1, at), reads_all)
-    for left in ("stopped", "killed") for part, at in (("head", 0.0), ("middle", 0.5))
+    for left in ("stopped", "killed")
+    for part, at in (("head", 0.0), ("middle", 0.5))
 ]
 
 CHECKPOINTS = [
@@ -353,20 +357,37 @@ for _name in ("recovery-point", "replication", "log-start"):
             Flip(f"{_name}-line-break", _left, in_file(f"{_name}-offset-checkpoint", 0, 1.0, 2), reads_all),
         ]
 
+META, PARTITION_FILE = "meta.properties", f"{TOPIC}-0/partition.metadata"
+METADATA_LOG, OFFSETS_LOG = "__cluster_metadata-0/*.log", "__consumer_offsets-0/*.log"
 IDENTITY = [
-    Flip("partition-topic", "stopped", in_file(f"{TOPIC}-0/partition.metadata", 0, 0.7), serves_neighbour),
-    Flip("partition-version", "stopped", in_text(f"{TOPIC}-0/partition.metadata", "version: 0", "version: 1"), serves_neighbour),
-    Flip("meta-node", "stopped", in_text("meta.properties", "node.id=1", "node.id=3"), refuses("belongs to node.id=3", "not 1")),
-    Flip("meta-cluster", "stopped", in_text("meta.properties", "cluster.id=", "cluster.kd="), starts_or_says("meta.properties")),
-    Flip("meta-cluster-value", "stopped", in_file("meta.properties", 0, 0.2), starts_or_says("meta.properties")),
-    Flip("meta-version", "stopped", in_text("meta.properties", "version=1", "version=9"), starts_or_says("meta.properties")),
-    Flip("metadata-log-first", "stopped", in_file("__cluster_metadata-0/*.log", 0, 0.1), refuses("__cluster_metadata")),
-    Flip("metadata-log-middle", "stopped", in_file("__cluster_metadata-0/*.log", 0, 0.5), refuses("__cluster_metadata")),
-    Flip("metadata-log-middle", "killed", in_file("__cluster_metadata-0/*.log", 0, 0.5), refuses("__cluster_metadata")),
-    Flip("metadata-log-last", "stopped", in_file("__cluster_metadata-0/*.log", 0, 1.0), starts_or_says("__cluster_metadata")),
-    Flip("offsets-log-middle", "stopped", in_file("__consumer_offsets-0/*.log", 0, 0.5), serves_topics),
-    Flip("offsets-log-middle", "killed", in_file("__consumer_offsets-0/*.log", 0, 0.5), serves_topics),
-    Flip("offsets-log-last", "stopped", in_file("__consumer_offsets-0/*.log", 0, 1.0), serves_topics),
+    Flip("partition-topic", "stopped", in_file(PARTITION_FILE, 0, 0.7), serves_neighbour),
+    Flip(
+        "partition-version",
+        "stopped",
+        in_text(PARTITION_FILE, "version: 0", "version: 1"),
+        serves_neighbour,
+    ),
+    Flip(
+        "meta-node",
+        "stopped",
+        in_text(META, "node.id=1", "node.id=3"),
+        refuses("belongs to node.id=3", "not 1"),
+    ),
+    Flip(
+        "meta-cluster",
+        "stopped",
+        in_text(META, "cluster.id=", "cluster.kd="),
+        starts_or_says(META),
+    ),
+    Flip("meta-cluster-value", "stopped", in_file(META, 0, 0.2), starts_or_says(META)),
+    Flip("meta-version", "stopped", in_text(META, "version=1", "version=9"), starts_or_says(META)),
+    Flip("metadata-log-first", "stopped", in_file(METADATA_LOG, 0, 0.1), refuses("__cluster_metadata")),
+    Flip("metadata-log-middle", "stopped", in_file(METADATA_LOG, 0, 0.5), refuses("__cluster_metadata")),
+    Flip("metadata-log-middle", "killed", in_file(METADATA_LOG, 0, 0.5), refuses("__cluster_metadata")),
+    Flip("metadata-log-last", "stopped", in_file(METADATA_LOG, 0, 1.0), starts_or_says("__cluster_metadata")),
+    Flip("offsets-log-middle", "stopped", in_file(OFFSETS_LOG, 0, 0.5), serves_topics),
+    Flip("offsets-log-middle", "killed", in_file(OFFSETS_LOG, 0, 0.5), serves_topics),
+    Flip("offsets-log-last", "stopped", in_file(OFFSETS_LOG, 0, 1.0), serves_topics),
 ]
 
 CASES = [*LOGS, *DERIVED, *CHECKPOINTS, *IDENTITY]
