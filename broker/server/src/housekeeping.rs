@@ -1,7 +1,7 @@
 //! Work that no request asks for: retention, checkpoints, timed flushes.
 //!
-//! One task; every round looks at all partitions on a blocking thread. A round that finds nothing to do costs a walk over
-//! the topic table.
+//! One task. Rounds run on a blocking thread; the one that looks at every partition goes on in small parts with pauses
+//! between them, so that ten thousand partitions are no burst.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock;
+use crate::replica::Partition;
 use crate::settings::LogSettings;
 use crate::topics::TopicTable;
+
+/// Partitions that are looked at without a pause.
+const PART: usize = 128;
+/// Between two parts of a round.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What housekeeping works on.
 #[derive(Clone)]
@@ -29,16 +35,19 @@ pub async fn run(house: House, settings: LogSettings, stop: CancellationToken) {
     let mut checkpoint = every(settings.checkpoint_ms);
     let mut flush = every(settings.flush_check_ms);
     loop {
-        let round: fn(&House) = tokio::select! {
-            _ = retention.tick() => |house| retain(house),
-            _ = checkpoint.tick() => |house| (house.checkpoint)(),
-            _ = flush.tick() => |house| flush_due(house),
+        tokio::select! {
+            _ = retention.tick() => retain(&house, &stop).await,
+            _ = checkpoint.tick() => blocking(&house, |house| (house.checkpoint)()).await,
+            _ = flush.tick() => blocking(&house, flush_due).await,
             () = stop.cancelled() => return,
-        };
-        let house = house.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || round(&house)).await {
-            warn!(%error, "a round of housekeeping failed");
         }
+    }
+}
+
+async fn blocking(house: &House, round: fn(&House)) {
+    let house = house.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || round(&house)).await {
+        warn!(%error, "a round of housekeeping failed");
     }
 }
 
@@ -51,14 +60,27 @@ fn every(ms: i64) -> tokio::time::Interval {
     interval
 }
 
-fn retain(house: &House) {
-    for topic in house.topics.load().iter() {
-        for partition in topic.partitions() {
-            // An error stands in the log already: it was met where the log was opened.
-            let _ = partition.retain(clock::now());
-            partition.tidy(clock::now());
+async fn retain(house: &House, stop: &CancellationToken) {
+    let topics = house.topics.load_full();
+    let partitions: Vec<Arc<Partition>> = topics.iter().flat_map(|topic| topic.partitions()).cloned().collect();
+    for part in partitions.chunks(PART) {
+        let part = part.to_vec();
+        if let Err(error) =
+            tokio::task::spawn_blocking(move || part.iter().for_each(|partition| look_at(partition))).await
+        {
+            warn!(%error, "retention failed");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = stop.cancelled() => return,
         }
     }
+}
+
+fn look_at(partition: &Partition) {
+    // An error stands in the log already: it was met where the log was opened.
+    let _ = partition.retain(clock::now());
+    partition.tidy(clock::now());
 }
 
 fn flush_due(house: &House) {

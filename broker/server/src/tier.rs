@@ -41,7 +41,7 @@ use crate::settings::{Settings, TierPlace, TierSettings};
 
 /// Between two probes of a store that does not answer.
 const PROBE_PAUSE: Duration = Duration::from_secs(5);
-/// An idle archive looks at its log this often.
+/// An archive whose log moves, or a purge that waits, looks again after this time.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the store stands.
@@ -86,7 +86,7 @@ impl Tier {
     pub fn new(settings: &Settings, cluster_id: &str) -> Result<Tier, OpenError> {
         let config = store_config(&settings.tier);
         let (store, meter) = tiering_store::open(&config)?;
-        let uploads = UploaderConfig { idle: LOOK_INTERVAL, ..UploaderConfig::default() };
+        let uploads = UploaderConfig { look: LOOK_INTERVAL, ..UploaderConfig::default() };
         Ok(Tier {
             settings: settings.tier.clone(),
             config,

@@ -8,10 +8,11 @@
 //! Not decided here: where exactly a batch ends (the caller lists pieces of whole batches), how requests are retried, and
 //! whether this process still leads.
 //!
-//! Start reading at [`plan`], then [`cut`], [`retention`] and [`collect`].
+//! Start reading at [`plan`], then [`cut`], [`retention`] and [`collect`]; [`due`] says how long a plan holds.
 
 pub mod collect;
 pub mod cut;
+mod due;
 pub mod retention;
 
 use broker_model::limits::{GROUP_ENTRIES, OBJECTS_PER_COMMIT_MAX, ROOT_ENTRIES_BYTES_MAX};
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 use tiering_manifest::{Condemned, Group, ObjectId, ObjectKind, ObjectName, Occupied, Registered, Root, State};
 
 pub use cut::Cut;
+pub use due::due;
 pub use retention::{LocalFacts, LocalSegment, local_start};
 
 /// Entry bytes beyond which a group is written: a quarter of the bound stays free, so that shipping never waits for it.

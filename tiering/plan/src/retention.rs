@@ -42,6 +42,12 @@ pub(crate) fn expire(root: &Root, facts: &Facts<'_>, rules: &Rules, now: Timesta
     }
 }
 
+/// When the first committed range leaves by its age. What goes before that goes for another reason, which is an event.
+pub(crate) fn first_expiry(root: &Root, facts: &Facts<'_>, rules: &Rules) -> Option<Timestamp> {
+    let first = ranges(root, facts, &mut true).into_iter().next()?;
+    rules.retention_ms.map(|ms| first.retention_time.plus_ms(ms))
+}
+
 /// The committed ranges, oldest first: groups that cannot be looked into count as one range.
 fn ranges(root: &Root, facts: &Facts<'_>, looked_into_all: &mut bool) -> Vec<Range> {
     let mut ranges = Vec::new();

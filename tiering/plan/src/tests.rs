@@ -385,6 +385,39 @@ proptest! {
     }
 
     #[test]
+    fn an_empty_plan_stays_empty_until_it_is_due(
+        ranges in prop::collection::vec((1..50u64, -1..100i64, 0..100i64), 0..6),
+        sizes in prop::collection::vec(1..60u64, 0..2),
+        deadlines in prop::collection::vec(0..300i64, 8),
+        times in prop::collection::vec(0..300i64, 4),
+        rpo in prop::option::of(0..200i64),
+        ms in prop::option::of(0..200i64),
+        now in 0..60i64,
+    ) {
+        let mut root = root_of(&ranges);
+        let cut = root.entries.len() / 2;
+        if let Some(last) = cut.checked_sub(1).and_then(|at| root.entries.get(at)) {
+            let draft = root.draft(&writer(1)).unwrap().advance_start(last.end, None, Timestamp(times[0])).unwrap();
+            root = draft.finish().unwrap();
+        }
+        root.registered.iter_mut().zip(&deadlines).for_each(|(row, at)| row.deadline = Timestamp(*at));
+        root.occupied.extend(root.registered.first().map(|row| Occupied { name: row.name(), until: Timestamp(times[1]) }));
+        let rules = Rules { rpo_ms: rpo, retention_ms: ms, ..rules() };
+        let sizes: Vec<Piece> = pieces(&sizes);
+        let pieces: Vec<Piece> = sizes.iter().map(|piece| Piece { end: piece.end.plus(root.end.0), ..*piece }).collect();
+        let oldest = (!pieces.is_empty()).then_some(Timestamp(times[2]));
+        let facts = Facts { oldest_unshipped: oldest, closed_end: Offset::ZERO, ..facts(root.end.0 + 9, &pieces) };
+        if !plan(&root, &facts, &rules, Timestamp(now)).is_empty() {
+            return Ok(());
+        }
+        let due = due(&root, &facts, &rules, Timestamp(now));
+        prop_assert!(due.is_none_or(|due| due.0 > now));
+        for time in now..due.map_or(1_000, |due| due.0) {
+            prop_assert_eq!(plan(&root, &facts, &rules, Timestamp(time)), vec![], "at {}", time);
+        }
+    }
+
+    #[test]
     fn local_retention_never_passes_the_durable_end(
         segments in prop::collection::vec((1..30i64, 0..100u64, -1..100i64, 0..100i64), 0..12),
         durable in 0..200i64,

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use broker_model::Timestamp;
 
 pub use archive::{
-    ArchiveConfig, ArchiveHandle, ArchiveStats, Hooks, PartitionArchive, Point, ShipError, ShipErrorKind, Step,
+    ArchiveConfig, ArchiveHandle, ArchiveStats, Hooks, PartitionArchive, Point, Rest, ShipError, ShipErrorKind, Step,
 };
 pub use cache::{BlockCache, BlockKey, CacheConfig, CacheError, CacheStats};
 pub use local_log::{LocalBounds, LocalLog, LocalLogError, MemLog};

@@ -1,7 +1,8 @@
 //! What the tier asks of a partition's log on the leader.
 //!
 //! Contract: offsets below `stable_end` never change and never go while they are at or above the archive's durable end
-//! (TIER-2 is kept by whoever deletes segments). Calls may block on the disk, so the uploader belongs on a runtime for
+//! (TIER-2 is kept by whoever deletes segments). Whoever appends tells the archive's handle after the new end can be seen
+//! ([`ArchiveHandle::log_moved`](crate::ArchiveHandle::log_moved)); an archive does not look by itself. Calls may block on the disk, so the uploader belongs on a runtime for
 //! cold work. An error means "not now": nothing is shipped, and the same is asked again later. What is read twice gives
 //! the same bytes. [`MemLog`] is the in-memory reference.
 
@@ -34,8 +35,22 @@ pub struct LocalLogError(pub String);
 
 /// A partition's log on the leader. See the module for the contract.
 pub trait LocalLog: Send + Sync + 'static {
+    /// Makes the log ready to be asked.
+    ///
+    /// # Errors
+    /// It cannot be opened now. Until it can, nothing else is asked of it.
+    fn ready(&self) -> Result<(), LocalLogError> {
+        Ok(())
+    }
+
     /// Where the log begins and ends now.
     fn bounds(&self) -> LocalBounds;
+
+    /// The same, where it is known without opening the log: what an idle partition is looked at with. Of a log that is not
+    /// open, everything counts as closed and stable.
+    fn bounds_at_rest(&self) -> Option<LocalBounds> {
+        Some(self.bounds())
+    }
 
     /// Runs of whole batches, beginning with the batch that contains `from` and ending at or before `to`, each of about a
     /// mebibyte or one batch; together no more than `bytes_max` (but at least one).

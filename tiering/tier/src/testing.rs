@@ -78,17 +78,20 @@ impl World {
         PartitionArchive::open(config, Arc::clone(&self.log)).0
     }
 
+    /// Appends a batch of about 1 KiB.
+    pub(crate) fn append(&self) {
+        let base = self.log.bounds().end;
+        let mut batch = BatchBuilder::new(Codec::None);
+        for record in 0..4i64 {
+            let value = format!("{:0>240}", base.0 + record);
+            batch.push(Timestamp(10 * (base.0 + record)), None, Some(value.as_bytes()), &[]);
+        }
+        self.log.append(batch.finish(base, LeaderEpoch(1)), self.now());
+    }
+
     /// Appends batches of about 1 KiB and closes the segment.
     pub(crate) fn produce(&self, batches: i64) {
-        for _ in 0..batches {
-            let base = self.log.bounds().end;
-            let mut batch = BatchBuilder::new(Codec::None);
-            for record in 0..4i64 {
-                let value = format!("{:0>240}", base.0 + record);
-                batch.push(Timestamp(10 * (base.0 + record)), None, Some(value.as_bytes()), &[]);
-            }
-            self.log.append(batch.finish(base, LeaderEpoch(1)), self.now());
-        }
+        (0..batches).for_each(|_| self.append());
         self.log.roll();
     }
 

@@ -1,8 +1,16 @@
-//! Runs the archives: each in a task of its own, which takes steps until there is nothing to do, sleeps until it is woken
-//! or something falls due, and backs off when the store fails. At most so many steps run at the same time.
+//! Runs the archives: each takes steps until there is nothing to do, and sleeps until it is woken or something falls due.
+//! One that fails waits, longer each time. At most so many steps run at the same time, and those that wait take turns.
 //!
-//! Supervision: a task that panics halts its archive and says so; it never dies in silence. An upload that lags shows in
+//! An archive that sleeps is an entry in a table and, where time can bring it work, one in a queue of deadlines: it has no
+//! task and no timer of its own, so that ten thousand idle partitions cost nothing. One scheduler wakes those that are due,
+//! and a step runs in a task that ends with it.
+//!
+//! Supervision: a step that panics halts its archive and says so; none dies in silence. An upload that lags shows in
 //! [`UploaderStats::oldest_unshipped`].
+//!
+//! Start reading at `schedule.rs`.
+
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,17 +19,20 @@ use std::time::Duration;
 
 use broker_model::{Timestamp, TopicPartition};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
 
-use crate::{ArchiveHandle, ArchiveStats, Clock, LocalLog, PartitionArchive, ShipErrorKind, Step};
+use crate::{ArchiveHandle, ArchiveStats, Clock, LocalLog, PartitionArchive};
+use schedule::{Message, Scheduler, Slot};
 
 /// How archives are run.
 #[derive(Clone, Debug)]
 pub struct UploaderConfig {
     /// Archives that take a step at the same time.
     pub concurrency: usize,
-    /// An idle archive looks again after this time, without being woken.
+    /// An archive whose log moves, and that cannot ship yet, looks again after this time.
+    pub look: Duration,
+    /// An idle archive looks again after this time at the latest, without being woken. Nothing depends on it.
     pub idle: Duration,
     /// The first pause after a failure; it doubles.
     pub backoff_min: Duration,
@@ -35,7 +46,8 @@ impl Default for UploaderConfig {
     fn default() -> UploaderConfig {
         UploaderConfig {
             concurrency: 4,
-            idle: Duration::from_secs(10),
+            look: Duration::from_secs(1),
+            idle: Duration::from_secs(6 * 3600),
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(15),
             seed: 0,
@@ -69,10 +81,13 @@ pub struct UploaderStats {
 struct Shared {
     config: UploaderConfig,
     clock: Clock,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     paused: AtomicBool,
-    resumed: Notify,
     random: AtomicU64,
+    table: Mutex<BTreeMap<TopicPartition, Slot>>,
+    inbox: mpsc::UnboundedSender<Message>,
+    /// A failure was told, and nothing has worked since.
+    troubled: AtomicBool,
 }
 
 impl Shared {
@@ -84,79 +99,73 @@ impl Shared {
         Duration::from_millis(half + (z ^ (z >> 31)) % (half + 1))
     }
 
-    async fn not_paused(&self) {
-        loop {
-            let resumed = self.resumed.notified();
-            if !self.paused.load(Ordering::Acquire) {
-                return;
-            }
-            resumed.await;
-        }
+    /// A scheduler that is gone needs no message.
+    fn tell(&self, message: Message) {
+        drop(self.inbox.send(message));
     }
-}
-
-struct Running {
-    handle: ArchiveHandle,
-    task: JoinHandle<()>,
 }
 
 /// Runs archives. See the module.
 pub struct Uploader {
     shared: Arc<Shared>,
-    running: Mutex<BTreeMap<TopicPartition, Running>>,
+    /// Until the first archive comes, which says on which runtime all run.
+    unstarted: Mutex<Option<Scheduler>>,
+    scheduler: Mutex<Option<AbortHandle>>,
 }
 
 impl Uploader {
     /// An uploader without archives.
     #[must_use]
     pub fn new(config: UploaderConfig, clock: Clock) -> Uploader {
-        let shared = Shared {
-            turns: Semaphore::new(config.concurrency.max(1)),
+        let (inbox, messages) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            turns: Arc::new(Semaphore::new(config.concurrency.max(1))),
             random: AtomicU64::new(config.seed),
             paused: AtomicBool::new(false),
-            resumed: Notify::new(),
+            table: Mutex::default(),
+            troubled: AtomicBool::new(false),
+            inbox,
             config,
             clock,
-        };
-        Uploader { shared: Arc::new(shared), running: Mutex::new(BTreeMap::new()) }
+        });
+        let scheduler = Scheduler::new(Arc::clone(&shared), messages);
+        Uploader { shared, unstarted: Mutex::new(Some(scheduler)), scheduler: Mutex::new(None) }
     }
 
-    /// Runs this archive from now on, on the current runtime. One of the same partition that ran before is stopped; the
-    /// fence keeps the two apart.
+    /// Runs this archive from now on, on the runtime of the first one. One of the same partition that ran before is stopped;
+    /// the fence keeps the two apart.
     pub fn add<L: LocalLog>(&self, archive: PartitionArchive<L>) {
-        let handle = archive.handle().clone();
-        let shared = Arc::clone(&self.shared);
-        let watched = handle.clone();
-        let task = tokio::spawn(async move {
-            let mut steps = tokio::task::JoinSet::new();
-            steps.spawn(run(shared, archive));
-            if let Some(Err(error)) = steps.join_next().await
-                && error.is_panic()
-            {
-                watched.halt("its task panicked: this is a bug");
-            }
-        });
-        let before = self.running.lock().insert(handle.partition(), Running { handle, task });
-        if let Some(before) = before {
-            before.task.abort();
+        if let Some(scheduler) = self.unstarted.lock().take() {
+            *self.scheduler.lock() = Some(tokio::spawn(scheduler.run()).abort_handle());
         }
+        let handle = archive.handle().clone();
+        let partition = handle.partition();
+        let inbox = self.shared.inbox.clone();
+        handle.set_alarm(Box::new(move |partition| drop(inbox.send(Message::Wake(partition)))));
+        let serial = self.shared.random.fetch_add(1, Ordering::Relaxed);
+        let before = self.shared.table.lock().insert(partition, Slot::new(handle, serial, Box::new(archive)));
+        if let Some(before) = before {
+            before.abort();
+        }
+        self.shared.tell(Message::Wake(partition));
     }
 
     /// Stops the archive of this partition. A request that is under way is dropped, which the protocol allows.
     pub async fn remove(&self, partition: &TopicPartition) {
-        let running = self.running.lock().remove(partition);
-        if let Some(running) = running {
-            running.task.abort();
-            // An aborted task ends with an error that says so.
-            let _ = running.task.await;
+        let removed = self.shared.table.lock().remove(partition);
+        if let Some(removed) = removed {
+            removed.end().await;
+            // Its turn is free.
+            self.shared.tell(Message::Look);
         }
     }
 
     /// Stops all archives.
     pub async fn stop(&self) {
-        let partitions: Vec<TopicPartition> = self.running.lock().keys().copied().collect();
-        for partition in partitions {
-            self.remove(&partition).await;
+        let all = std::mem::take(&mut *self.shared.table.lock());
+        all.values().for_each(Slot::abort);
+        for slot in all.into_values() {
+            slot.end().await;
         }
     }
 
@@ -168,7 +177,7 @@ impl Uploader {
     /// Ends a pause.
     pub fn resume(&self) {
         self.shared.paused.store(false, Ordering::Release);
-        self.shared.resumed.notify_waiters();
+        self.shared.tell(Message::Look);
     }
 
     /// True between [`Uploader::pause`] and [`Uploader::resume`].
@@ -180,13 +189,13 @@ impl Uploader {
     /// The handle of a partition's archive.
     #[must_use]
     pub fn handle(&self, partition: &TopicPartition) -> Option<ArchiveHandle> {
-        self.running.lock().get(partition).map(|running| running.handle.clone())
+        self.shared.table.lock().get(partition).map(|slot| slot.handle.clone())
     }
 
     /// The handles of all archives, by partition.
     #[must_use]
     pub fn handles(&self) -> Vec<ArchiveHandle> {
-        self.running.lock().values().map(|running| running.handle.clone()).collect()
+        self.shared.table.lock().values().map(|slot| slot.handle.clone()).collect()
     }
 
     /// The numbers over all archives.
@@ -222,51 +231,13 @@ impl Uploader {
     }
 }
 
-async fn run<L: LocalLog>(shared: Arc<Shared>, mut archive: PartitionArchive<L>) {
-    let handle = archive.handle().clone();
-    let mut backoff = shared.config.backoff_min;
-    loop {
-        shared.not_paused().await;
-        let result = {
-            let _turn = shared.turns.acquire().await.expect("the semaphore is never closed");
-            archive.step().await
-        };
-        let pause = match result {
-            Ok(Step::Worked) => {
-                backoff = shared.config.backoff_min;
-                tokio::task::yield_now().await;
-                continue;
-            }
-            Ok(Step::Purged) => return,
-            Ok(Step::Idle) => {
-                backoff = shared.config.backoff_min;
-                until_due(&shared, &handle)
-            }
-            Err(error) if error.kind() == ShipErrorKind::Halted => return,
-            Err(error) => {
-                let pause = shared.jitter(backoff);
-                backoff = (backoff * 2).min(shared.config.backoff_max);
-                tracing::warn!(partition = %handle.partition(), error = %error, ?pause, "shipping failed, will try again");
-                // Nothing that happens meanwhile makes a failing store better.
-                tokio::time::sleep(pause).await;
-                continue;
-            }
-        };
-        tokio::select! {
-            () = handle.woken() => {}
-            () = tokio::time::sleep(pause) => {}
+impl Drop for Uploader {
+    fn drop(&mut self) {
+        if let Some(scheduler) = self.scheduler.lock().take() {
+            scheduler.abort();
         }
+        self.shared.table.lock().values().for_each(Slot::abort);
     }
-}
-
-/// How long an idle archive may sleep: until the oldest unshipped byte is as old as it may become, or a while.
-fn until_due(shared: &Shared, handle: &ArchiveHandle) -> Duration {
-    let (rules, stats) = (handle.rules(), handle.stats());
-    let due = rules.rpo_ms.zip(stats.oldest_unshipped).map(|(rpo_ms, oldest)| oldest.plus_ms(rpo_ms));
-    let left = due.map(|due| u64::try_from(due.0.saturating_sub((shared.clock)().0)).unwrap_or(0));
-    let idle = shared.jitter(shared.config.idle);
-    // Late data that cannot be cut yet must not become a busy loop.
-    left.map_or(idle, |left| Duration::from_millis(left.max(100)).min(idle))
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use broker_model::{Offset, Timestamp};
 use bytes::Bytes;
 use tiering_manifest::EpochStart;
 use tiering_plan::Piece;
-use tiering_tier::{LocalBounds, LocalLog, LocalLogError};
+use tiering_tier::{ArchiveHandle, LocalBounds, LocalLog, LocalLogError};
 
 use super::partition::Partition;
+use crate::clock;
 
 /// Bytes of a piece: what the planner cuts objects from.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -32,7 +33,41 @@ fn failed(error: broker_log::ReadError) -> LocalLogError {
     LocalLogError(error.to_string())
 }
 
+impl Partition {
+    /// From now on this archive is told when the log moves.
+    pub fn is_archived_by(&self, archive: ArchiveHandle) {
+        self.append_times.lock().tells(archive);
+    }
+
+    /// Where a log that nobody opened begins and ends, `None` where only opening it can tell.
+    fn unopened_ends(&self) -> Option<(Offset, Offset)> {
+        let hints = self.disk.hints(&self.topic, self.id, clock::now());
+        // A log that was closed was complete on disk.
+        if hints.clean && hints.recovery_point > Offset::ZERO {
+            return Some((hints.log_start, hints.recovery_point));
+        }
+        let is_new = !self.disk.root().join(self.directory()).exists();
+        is_new.then_some((Offset::ZERO, Offset::ZERO))
+    }
+}
+
 impl LocalLog for ShippedLog {
+    fn ready(&self) -> Result<(), LocalLogError> {
+        // The log of a deleted topic looks empty until its archive is taken away.
+        if self.0.is_served() { self.reader().map(|_| ()) } else { Ok(()) }
+    }
+
+    fn bounds_at_rest(&self) -> Option<LocalBounds> {
+        if !self.0.is_served() {
+            return None;
+        }
+        if self.0.is_open() {
+            return Some(self.bounds());
+        }
+        let (log_start, end) = self.0.unopened_ends()?;
+        Some(LocalBounds { log_start, local_start: end, stable_end: end, closed_end: end, end })
+    }
+
     fn bounds(&self) -> LocalBounds {
         let Ok(ends) = self.0.open_ends() else {
             // Nothing may be shipped of a log that cannot be read: it looks empty from the start on.

@@ -2,7 +2,15 @@
 //!
 //! TIER-2: of a tiered topic a segment goes only when the root that covers it is durable in the bucket. The decision is
 //! made without IO in `tiering-plan`; here are its facts, and the deletion.
+//!
+//! A log that nobody used is opened only when its files say that something of it may have to go.
 
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use broker_model::config::TopicConfig;
 use broker_model::{ErrorCode, Offset, Timestamp};
 use tiering_plan::{LocalFacts, LocalSegment, local_start};
 use tracing::{info, warn};
@@ -11,13 +19,16 @@ use super::open::Open;
 use super::partition::Partition;
 
 impl Partition {
-    /// Applies retention to the local log. A partition that was never opened by this process is opened for it.
+    /// Applies retention to the local log. A log that is not open is opened for it only where something may have to go.
     ///
     /// # Errors
     /// The log cannot be opened.
     pub fn retain(&self, now: Timestamp) -> Result<(), ErrorCode> {
         let config = self.config();
         if !config.cleanup.delete {
+            return Ok(());
+        }
+        if !self.is_open() && (!self.is_served() || !self.may_be_due(&config, now)) {
             return Ok(());
         }
         let open = self.open()?;
@@ -47,6 +58,21 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether something of a log that is not open may have to go, from what its files say. True where they cannot tell.
+    fn may_be_due(&self, config: &TopicConfig, now: Timestamp) -> bool {
+        let Some(found) = Found::of(&self.disk.root().join(self.directory())) else { return false };
+        let (retention_ms, retention_bytes) = if config.tiered {
+            (config.local_retention_ms, config.local_retention_bytes)
+        } else {
+            (config.retention_ms, config.retention_bytes)
+        };
+        if config.tiered && self.tiered_end().is_none_or(|end| end <= found.oldest_base) {
+            return false;
+        }
+        let by_size = retention_bytes.is_some_and(|bytes| found.bytes > u64::try_from(bytes).unwrap_or(0));
+        by_size || retention_ms.is_some_and(|ms| found.oldest_time().is_none_or(|time| time.plus_ms(ms) <= now))
+    }
+
     fn delete_below(&self, open: &Open, (start, now): (Offset, Timestamp), is_tiered: bool) {
         let mut log = open.writer.lock();
         let deleted = (|| {
@@ -59,7 +85,10 @@ impl Partition {
             log.delete_segments_below(start)
         })();
         match deleted {
-            Ok(_) => info!(partition = %self, %start, "local segments deleted"),
+            Ok(_) => {
+                info!(partition = %self, %start, "local segments deleted");
+                self.append_times.lock().tell();
+            }
             Err(error) => warn!(partition = %self, %error, "local segments cannot be deleted"),
         }
     }
@@ -85,7 +114,47 @@ impl Partition {
         {
             warn!(partition = %self, %error, "log start cannot be advanced");
         }
+        self.append_times.lock().tell();
         Ok(())
+    }
+}
+
+/// What the files of a log say of it, without opening it.
+struct Found {
+    oldest: PathBuf,
+    oldest_base: Offset,
+    bytes: u64,
+}
+
+impl Found {
+    /// `None` where there are no records.
+    fn of(directory: &Path) -> Option<Found> {
+        let (mut oldest, mut bytes) = (None, 0);
+        for entry in fs::read_dir(directory).ok()?.flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|kind| kind != "log") {
+                continue;
+            }
+            bytes += entry.metadata().map_or(0, |file| file.len());
+            let base = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(Offset);
+            oldest = oldest.into_iter().chain(base.zip(Some(path))).min();
+        }
+        let (oldest_base, oldest) = oldest.filter(|_| bytes > 0)?;
+        Some(Found { oldest, oldest_base, bytes })
+    }
+
+    /// The time from which the oldest segment's age counts: its largest timestamp, or when it was written, whichever is
+    /// earlier. `None` where that cannot be told.
+    fn oldest_time(&self) -> Option<Timestamp> {
+        const ENTRY_BYTES: i64 = 12;
+        let written = fs::metadata(&self.oldest).ok()?.modified().ok()?;
+        let written = i64::try_from(written.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?;
+        // The last entry of a closed time index has the segment's largest timestamp.
+        let mut index = fs::File::open(self.oldest.with_extension("timeindex")).ok()?;
+        index.seek(SeekFrom::End(-ENTRY_BYTES)).ok()?;
+        let mut timestamp = [0; 8];
+        index.read_exact(&mut timestamp).ok()?;
+        Some(Timestamp(i64::from_be_bytes(timestamp).min(written)))
     }
 }
 

@@ -1,11 +1,13 @@
 //! An archive for each led partition of a tiered topic, as topics come, change and go.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broker_metadata::ClusterImage;
-use broker_model::TopicPartition;
 use broker_model::config::TopicConfig;
+use broker_model::{TopicId, TopicPartition};
+use futures::StreamExt;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use tiering_manifest::{Generation, PartitionPrefix, TopicFile};
 use tiering_plan::Rules;
@@ -28,6 +30,8 @@ const GRACE_MS: i64 = 60 * 1000;
 const SPARE_IDS: usize = 2;
 /// Objects of one partition that are put at the same time.
 const PUTS_IN_FLIGHT: usize = 2;
+/// Topics, and partitions of one topic, that are begun at the same time: each may wait for the store.
+const AT_ONCE: usize = 8;
 /// Where the local copies of roots lie, in the log directory.
 const COPIES: &str = "tier-roots";
 
@@ -46,9 +50,10 @@ pub(super) async fn run(
     generation: Generation,
     (mut images, stop): (watch::Receiver<Arc<ClusterImage>>, CancellationToken),
 ) {
+    let mut settled = BTreeMap::new();
     loop {
         images.mark_unchanged();
-        let complete = reconcile(tier, broker, generation).await;
+        let complete = reconcile((tier, broker), generation, &mut settled).await;
         tokio::select! {
             changed = images.changed() => if changed.is_err() { return },
             // A topic that could not be described is tried again.
@@ -58,35 +63,70 @@ pub(super) async fn run(
     }
 }
 
-/// Starts and stops archives. False where something has to be tried again.
-async fn reconcile(tier: &Tier, broker: &Broker, generation: Generation) -> bool {
+/// Starts and stops archives of topics that changed. False where something has to be tried again.
+async fn reconcile(
+    (tier, broker): (&Tier, &Broker),
+    generation: Generation,
+    settled: &mut BTreeMap<TopicId, Arc<Topic>>,
+) -> bool {
     let topics = broker.topics.load_full();
-    let mut complete = true;
-    for topic in topics.iter().filter(|topic| topic.config.tiered) {
-        let is_new = topic.partitions().any(|partition| tier.uploader.handle(&partition.id).is_none());
-        if is_new && let Err(error) = describe(tier, topic).await {
-            warn!(topic = %topic.name, %error, "topic cannot be described in the bucket, will try again");
-            complete = false;
-            continue;
-        }
-        for partition in topic.partitions() {
-            match tier.uploader.handle(&partition.id) {
-                Some(handle) => handle.set_rules(rules(tier, &topic.config)),
-                None => complete &= open(tier, partition, generation).await,
-            }
+    settled.retain(|id, _| topics.by_id(*id).is_some_and(|topic| topic.config.tiered));
+    let changed = topics.iter().filter(|topic| topic.config.tiered);
+    let changed = changed.filter(|topic| !settled.get(&topic.id).is_some_and(|known| Arc::ptr_eq(known, topic)));
+    let changed = changed.cloned().map(|topic| async move {
+        let complete = settle((tier, broker), &topic, generation).await;
+        (topic, complete)
+    });
+    // Collected, so that nothing borrows the table while the store is waited for.
+    let changed: Vec<_> = changed.collect();
+    let mut changed = futures::stream::iter(changed).buffer_unordered(AT_ONCE);
+    let mut all_complete = true;
+    while let Some((topic, complete)) = changed.next().await {
+        all_complete &= complete;
+        if complete {
+            settled.insert(topic.id, topic);
         }
     }
     for handle in tier.uploader.handles() {
         let at: TopicPartition = handle.partition();
         let is_served = topics.by_id(at.topic).is_some_and(|topic| topic.config.tiered);
         if !is_served {
-            tier.uploader.remove(&at).await;
-            if let Some(reader) = tier.reader.get() {
-                reader.detach(&at);
-            }
+            forget(tier, &at).await;
         }
     }
-    complete
+    all_complete
+}
+
+async fn forget(tier: &Tier, at: &TopicPartition) {
+    tier.uploader.remove(at).await;
+    if let Some(reader) = tier.reader.get() {
+        reader.detach(at);
+    }
+}
+
+/// Brings the archives of one topic to its configuration.
+async fn settle((tier, broker): (&Tier, &Broker), topic: &Topic, generation: Generation) -> bool {
+    let is_new = topic.partitions().any(|partition| tier.uploader.handle(&partition.id).is_none());
+    if is_new && let Err(error) = describe(tier, topic).await {
+        warn!(topic = %topic.name, %error, "topic cannot be described in the bucket, will try again");
+        return false;
+    }
+    let partitions: Vec<_> = topic.partitions().cloned().collect();
+    let opened = partitions.into_iter().map(|partition| async move {
+        match tier.uploader.handle(&partition.id) {
+            Some(handle) => handle.set_rules(rules(tier, &topic.config)),
+            None if !open(tier, &partition, generation).await => return false,
+            None => {}
+        }
+        // Purges begin when the topic is gone from the table, and remove what they find: what came after that goes here.
+        if broker.topics.load().by_id(partition.id.topic).is_none() {
+            forget(tier, &partition.id).await;
+        }
+        tokio::task::yield_now().await;
+        true
+    });
+    let opened: Vec<_> = opened.collect();
+    futures::stream::iter(opened).buffer_unordered(AT_ONCE).fold(true, async |all, one| all && one).await
 }
 
 async fn describe(tier: &Tier, topic: &Topic) -> Result<(), bucket::BucketError> {
@@ -125,6 +165,7 @@ async fn open(tier: &Tier, partition: &Arc<Partition>, generation: Generation) -
             return false;
         }
     }
+    partition.is_archived_by(handle);
     tier.uploader.add(archive);
     true
 }

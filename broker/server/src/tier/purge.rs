@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use broker_metadata::{ClusterImage, Purge, Request};
 use broker_model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
-use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt};
 use tiering_manifest::{Generation, PartitionPrefix};
 use tiering_plan::Rules;
 use tiering_tier::{ArchiveConfig, Hooks, MemLog, PartitionArchive, ShipErrorKind, Step, bucket};
@@ -23,6 +23,8 @@ use crate::broker::Broker;
 use crate::clock;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(5);
+/// Partitions of one topic that are purged at the same time.
+const PARTITIONS_AT_ONCE: usize = 16;
 
 /// Purges what the image says until `stop`. Each topic has a task of its own: one that must wait (a dead writer's late
 /// writes are waited out) holds up no other.
@@ -94,7 +96,8 @@ async fn purge_topic(
             _ => Ok(()),
         }
     });
-    join_all(purges).await.into_iter().collect::<Result<Vec<()>, String>>()?;
+    // In any order, for some wait long; the first that fails ends this attempt.
+    futures::stream::iter(purges).buffer_unordered(PARTITIONS_AT_ONCE).try_collect::<Vec<()>>().await?;
     bucket::forget_topic(&tier.store, &purge.name, &id).await.map_err(|error| error.to_string())
 }
 

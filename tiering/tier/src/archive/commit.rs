@@ -110,7 +110,7 @@ impl<L: LocalLog> PartitionArchive<L> {
     pub(super) async fn hold(&mut self) -> Result<(), ShipError> {
         // Each turn either holds the root or learns a newer one; a store that never agrees with itself ends it.
         for _ in 0..4 {
-            if self.held.is_some() {
+            if self.held.is_some() || self.purged {
                 return Ok(());
             }
             match self.known.take() {
@@ -131,6 +131,11 @@ impl<L: LocalLog> PartitionArchive<L> {
             if self.fence.is_some() {
                 let broken = invariants::note(Promise::Tier4, "the bucket lost a root that it had".to_owned());
                 return Err(ShipError::Halted { reason: broken.to_string() });
+            }
+            if self.handle.deletion_wanted() {
+                // Nothing was ever archived: nothing is there to be purged.
+                self.purged = true;
+                return Ok(());
             }
             let (prefix, bounds) = (&self.config.prefix, self.log.bounds());
             let start = bounds.local_start.max(bounds.log_start);

@@ -1,16 +1,18 @@
 //! How the rest of the process sees an archive: the root that is durable, numbers, and a few wishes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use broker_model::{Offset, Timestamp, TopicPartition};
 use parking_lot::RwLock;
 use tiering_manifest::{PartitionPrefix, Root};
 use tiering_plan::Rules;
-use tokio::sync::Notify;
 
 use super::{ArchiveConfig, ShipError, ShipErrorKind};
 use crate::invariants;
+
+/// Called when an archive is to take a step.
+pub(crate) type Alarm = Box<dyn Fn(TopicPartition) + Send + Sync>;
 
 /// Numbers of one archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +37,6 @@ pub struct ArchiveStats {
     pub last_error: Option<String>,
 }
 
-#[derive(Debug)]
 struct Shared {
     prefix: PartitionPrefix,
     root: RwLock<Option<Arc<Root>>>,
@@ -44,12 +45,22 @@ struct Shared {
     deletion_wanted: AtomicBool,
     held: AtomicBool,
     shipped_bytes: AtomicU64,
-    wake: Notify,
+    /// The alarm rang, and no step began since.
+    woken: AtomicBool,
+    /// The archive sleeps: the next move of the log rings.
+    listens: AtomicBool,
+    alarm: OnceLock<Alarm>,
 }
 
 /// A view of an archive. Cheap to clone; it outlives the archive.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ArchiveHandle(Arc<Shared>);
+
+impl std::fmt::Debug for ArchiveHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArchiveHandle").field("partition", &self.partition()).finish_non_exhaustive()
+    }
+}
 
 impl ArchiveHandle {
     pub(super) fn new(config: &ArchiveConfig, root: Option<Arc<Root>>) -> ArchiveHandle {
@@ -61,7 +72,9 @@ impl ArchiveHandle {
             deletion_wanted: AtomicBool::new(false),
             held: AtomicBool::new(false),
             shipped_bytes: AtomicU64::new(0),
-            wake: Notify::new(),
+            woken: AtomicBool::new(false),
+            listens: AtomicBool::new(false),
+            alarm: OnceLock::new(),
         }))
     }
 
@@ -118,8 +131,10 @@ impl ArchiveHandle {
 
     /// Settings that hold from the next step on.
     pub fn set_rules(&self, rules: Rules) {
-        *self.0.rules.write() = rules;
-        self.notify();
+        let before = std::mem::replace(&mut *self.0.rules.write(), rules);
+        if before != rules {
+            self.notify();
+        }
     }
 
     /// The settings.
@@ -128,19 +143,46 @@ impl ArchiveHandle {
         *self.0.rules.read()
     }
 
-    /// Something changed: a segment closed, bytes came, the log start moved.
+    /// Something changed that the archive cannot see: it takes a step soon.
     pub fn notify(&self) {
-        self.0.wake.notify_one();
+        if !self.0.woken.swap(true, Ordering::AcqRel)
+            && let Some(alarm) = self.0.alarm.get()
+        {
+            alarm(self.partition());
+        }
+    }
+
+    /// The log's end moved; called after the new end can be seen. Costs a fence and a load while the archive is awake.
+    pub fn log_moved(&self) {
+        // Pairs with the one in `listen`: either this sees that it listens, or the archive sees the new end.
+        fence(Ordering::SeqCst);
+        if self.0.listens.load(Ordering::Relaxed) && self.0.listens.swap(false, Ordering::AcqRel) {
+            self.notify();
+        }
+    }
+
+    /// From now on the next move of the log rings. Who calls this looks at the log once more before it sleeps.
+    pub(super) fn listen(&self) {
+        self.0.listens.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Who is told that the archive is to take a step. Set once.
+    pub(crate) fn set_alarm(&self, alarm: Alarm) {
+        let is_first = self.0.alarm.set(alarm).is_ok();
+        debug_assert!(is_first, "an archive is run by one uploader");
+    }
+
+    /// A step begins: what happens from now on rings again.
+    pub(crate) fn begin(&self) {
+        self.0.listens.store(false, Ordering::Relaxed);
+        self.0.woken.store(false, Ordering::Release);
     }
 
     /// From the next step on, the partition is being deleted: the root is marked first, then objects go, the root last.
     pub fn delete(&self) {
         self.0.deletion_wanted.store(true, Ordering::Release);
         self.notify();
-    }
-
-    pub(crate) async fn woken(&self) {
-        self.0.wake.notified().await;
     }
 
     pub(super) fn deletion_wanted(&self) -> bool {

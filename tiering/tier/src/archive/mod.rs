@@ -7,6 +7,9 @@
 //!
 //! Cancelling a step between two awaits is as if the process died there: the next step finds out what happened.
 //!
+//! An archive that has nothing to do sleeps ([`PartitionArchive::rest`]), and until it has something, it does not even take
+//! its root: an idle partition costs no request and does not open its log.
+//!
 //! What to do is decided by `tiering_plan::plan`. Start reading at [`PartitionArchive::step`], then `commit.rs` for the
 //! swap, `ship.rs` for the objects, `collect.rs` for the rest.
 
@@ -21,12 +24,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use broker_model::Offset;
-use tiering_manifest::{Group, ObjectId, PartitionPrefix, Root, Writer};
+use broker_model::{Offset, Timestamp};
+use tiering_manifest::{Group, ObjectId, PartitionPrefix, Root, State, Writer};
 use tiering_plan::{Action, Facts, Piece, Rules};
 use tiering_store::{Store, Version};
 
-use crate::{Clock, LocalLog};
+use crate::{Clock, LocalBounds, LocalLog};
 use commit::Pending;
 
 pub use error::{ShipError, ShipErrorKind};
@@ -98,6 +101,15 @@ pub enum Step {
     Purged,
 }
 
+/// How long an archive with nothing to do may sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The log moves, or cannot be told: look again soon.
+    Restless,
+    /// Until its handle is told of something, or this time has come.
+    Until(Option<Timestamp>),
+}
+
 /// A root that is stored, and its version.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
@@ -129,6 +141,12 @@ pub struct PartitionArchive<L: LocalLog> {
     backlog: Backlog,
     /// The root was deleted: there is nothing to hold any more.
     purged: bool,
+    /// When time alone brings something to do, as of the last step.
+    due: Option<Timestamp>,
+    /// The log as the last plan saw it.
+    planned: Option<LocalBounds>,
+    /// The log as it was when the archive last asked to rest.
+    seen: Option<LocalBounds>,
 }
 
 impl<L: LocalLog> PartitionArchive<L> {
@@ -150,6 +168,9 @@ impl<L: LocalLog> PartitionArchive<L> {
             first_group: None,
             backlog: Backlog::default(),
             purged: false,
+            due: None,
+            planned: None,
+            seen: None,
         };
         (archive, handle)
     }
@@ -183,8 +204,16 @@ impl<L: LocalLog> PartitionArchive<L> {
         }
         // A step that was cancelled may have signed these, and nobody waits for them any more.
         self.abandoned.append(&mut self.in_flight);
+        if self.needs_no_root() {
+            return Ok(Step::Idle);
+        }
+        self.log.ready()?;
+        self.note_backlog();
         self.resolve().await?;
         self.hold().await?;
+        if self.purged {
+            return Ok(Step::Purged);
+        }
         if self.handle.deletion_wanted() && self.mark_deleted().await? {
             return Ok(Step::Worked);
         }
@@ -204,6 +233,56 @@ impl<L: LocalLog> PartitionArchive<L> {
             }
         }
         Ok(if worked { Step::Worked } else { Step::Idle })
+    }
+
+    /// True where the root is not held and nothing is to be done that needs it: the log never had anything, or the root of
+    /// which this replica knows covers it, and time has brought nothing yet.
+    fn needs_no_root(&mut self) -> bool {
+        let is_free = self.held.is_none() && self.pending.is_none() && self.abandoned.is_empty();
+        if !is_free || self.handle.deletion_wanted() {
+            return false;
+        }
+        let Some(bounds) = self.log.bounds_at_rest() else { return false };
+        self.planned = Some(bounds);
+        let Some(known) = &self.known else {
+            self.due = None;
+            return self.fence.is_none() && (bounds.log_start, bounds.end) == (Offset::ZERO, Offset::ZERO);
+        };
+        let root = &known.root;
+        if root.state != State::Active || bounds.end != root.end {
+            return false;
+        }
+        let (rules, now) = (self.handle.rules(), (self.config.clock)());
+        let facts = self.facts(&bounds, &[], (0, None));
+        if !tiering_plan::plan(root, &facts, &rules, now).is_empty() {
+            return false;
+        }
+        let due = tiering_plan::due(root, &facts, &rules, now);
+        self.due = due;
+        true
+    }
+
+    /// Also while the store does not answer, what waits for it can be seen.
+    fn note_backlog(&self) {
+        if self.held.is_none() {
+            let from = self.known.as_ref().map_or_else(|| self.log.bounds().local_start, |known| known.root.end);
+            let (bytes, oldest) = self.log.unshipped(from);
+            self.handle.backlog(bytes, oldest);
+        }
+    }
+
+    /// How long the archive may sleep after a step that found nothing to do.
+    pub fn rest(&mut self) -> Rest {
+        let Some(now) = self.log.bounds_at_rest() else { return Rest::Restless };
+        let shipped = self.held.as_ref().or(self.known.as_ref()).map_or(Offset::ZERO, |held| held.root.end);
+        let is_behind = now.end > shipped;
+        let moved = self.seen.replace(now) != Some(now);
+        if self.planned != Some(now) || is_behind && (moved || now.stable_end < now.end) {
+            return Rest::Restless;
+        }
+        self.handle.listen();
+        // What was appended before somebody listened rang nothing.
+        if self.log.bounds_at_rest() == Some(now) { Rest::Until(self.due) } else { Rest::Restless }
     }
 
     async fn carry_out(&mut self, action: Action) -> Result<bool, ShipError> {
@@ -226,6 +305,7 @@ impl<L: LocalLog> PartitionArchive<L> {
     fn plan(&mut self) -> Result<Vec<Action>, ShipError> {
         let root = self.root()?;
         let (bounds, rules) = (self.log.bounds(), self.handle.rules());
+        self.planned = Some(bounds);
         if bounds.local_start <= root.end {
             self.scan(root.end, bounds.stable_end, &rules)?;
         } else {
@@ -233,19 +313,32 @@ impl<L: LocalLog> PartitionArchive<L> {
         }
         let (unshipped_bytes, oldest_unshipped) = self.log.unshipped(root.end);
         self.handle.backlog(unshipped_bytes, oldest_unshipped);
-        let facts = Facts {
+        let facts = self.facts(&bounds, &self.backlog.pieces, (unshipped_bytes, oldest_unshipped));
+        let now = (self.config.clock)();
+        let actions = tiering_plan::plan(&root, &facts, &rules, now);
+        let due = tiering_plan::due(&root, &facts, &rules, now);
+        self.due = due;
+        Ok(actions)
+    }
+
+    fn facts<'a>(
+        &'a self,
+        bounds: &LocalBounds,
+        pieces: &'a [Piece],
+        (unshipped_bytes, oldest_unshipped): (u64, Option<Timestamp>),
+    ) -> Facts<'a> {
+        Facts {
             local_start: bounds.local_start,
             log_start: bounds.log_start,
             stable_end: bounds.stable_end,
             closed_end: bounds.closed_end,
-            pieces: &self.backlog.pieces,
+            pieces,
             unshipped_bytes,
             oldest_unshipped,
             first_group: self.first_group.as_ref(),
             abandoned: &self.abandoned,
             in_flight: &self.in_flight,
-        };
-        Ok(tiering_plan::plan(&root, &facts, &rules, (self.config.clock)()))
+        }
     }
 
     /// Keeps the list of pieces from the root's end on, at most a commit's worth, without reading any head twice.

@@ -9,7 +9,7 @@ use object_store::PutPayload;
 use tiering_manifest::{
     Entry, Group, GroupRef, NewObject, ObjectKind, ObjectName, Registered, Root, StoredGroup, crc32c,
 };
-use tiering_plan::{Cut, Facts, Rules};
+use tiering_plan::{Cut, Rules};
 use tiering_store::{Class, Put, StoreError};
 
 use super::{PartitionArchive, Point, ShipError};
@@ -87,18 +87,7 @@ impl<L: LocalLog> PartitionArchive<L> {
         let draft = root.draft(&self.config.writer)?.commit(objects)?;
         let (data, groups) = {
             let (rules, bounds) = (self.handle.rules(), self.log.bounds());
-            let facts = Facts {
-                local_start: bounds.local_start,
-                log_start: bounds.log_start,
-                stable_end: bounds.stable_end,
-                closed_end: bounds.closed_end,
-                pieces: &[],
-                unshipped_bytes: 0,
-                oldest_unshipped: None,
-                first_group: None,
-                abandoned: &self.abandoned,
-                in_flight: &self.in_flight,
-            };
+            let facts = self.facts(&bounds, &[], (0, None));
             tiering_plan::ids_wanted(draft.root(), &facts, &rules, self.objects_waiting(draft.root(), &rules), now)
         };
         let deadline = now.plus_ms(self.handle.rules().id_life_ms);

@@ -122,9 +122,9 @@ async fn death_in_a_put_and_its_arrival_after_the_take_over() {
 async fn a_writer_that_lost_its_right_halts_and_changes_nothing() {
     let world = World::new();
     let mut first = world.archive(1);
-    drive(&mut first).await.unwrap();
+    first.hold().await.unwrap();
     let mut second = world.archive(2);
-    drive(&mut second).await.unwrap();
+    second.hold().await.unwrap();
     let before = world.store.load(&first.config.prefix.root(), Class::Background).await.unwrap();
     world.produce(10);
     assert_eq!(drive(&mut first).await.unwrap_err().kind(), ShipErrorKind::Halted);
@@ -138,18 +138,18 @@ async fn a_writer_that_lost_its_right_halts_and_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_equal_epoch_with_another_nonce_is_a_conflict() {
     let world = World::new();
-    drive(&mut world.archive(1)).await.unwrap();
+    world.archive(1).hold().await.unwrap();
     let (mut twin, _) = PartitionArchive::open(world.config(1, 999), Arc::clone(&world.log));
-    assert_eq!(drive(&mut twin).await.unwrap_err().kind(), ShipErrorKind::Halted);
+    assert_eq!(twin.hold().await.unwrap_err().kind(), ShipErrorKind::Halted);
     let mut older = world.archive(0);
-    assert_eq!(drive(&mut older).await.unwrap_err().kind(), ShipErrorKind::Halted);
+    assert_eq!(older.hold().await.unwrap_err().kind(), ShipErrorKind::Halted);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_a_successor_occupied_halts() {
     let world = World::new();
     let mut archive = world.archive(1);
-    drive(&mut archive).await.unwrap();
+    archive.hold().await.unwrap();
     let id = *archive.held.as_ref().unwrap().root.registered.first().unwrap();
     let key = archive.config.prefix.object(&id.name());
     world.store.put_object(&key, PutPayload::new(), &Bytes::new(), Class::Background).await.unwrap();
@@ -279,6 +279,7 @@ async fn the_local_copy_saves_the_look_and_is_never_trusted() {
     // A bucket that lost what the copy knows is not begun anew.
     world.store.delete(&[first.config.prefix.root()]).await.unwrap();
     let (mut fifth, _) = open(5);
+    world.produce(1);
     assert_eq!(drive(&mut fifth).await.unwrap_err().kind(), ShipErrorKind::Halted);
 }
 
@@ -287,7 +288,8 @@ async fn a_log_that_ends_before_the_tier_is_not_led() {
     let world = World::new();
     world.produce(10);
     drive(&mut world.archive(1)).await.unwrap();
-    let short = World { log: Arc::new(MemLog::new()), ..World::new() };
+    let short = World::new();
+    short.produce(1);
     let (mut archive, _) = PartitionArchive::open(world.config(2, 2), Arc::clone(&short.log));
     assert_eq!(drive(&mut archive).await.unwrap_err().kind(), ShipErrorKind::Halted);
 }
@@ -325,7 +327,7 @@ async fn points_are_reached_in_order() {
 async fn a_collector_that_slept_for_days_makes_no_key_again() {
     let world = World::new();
     let mut first = world.archive(1);
-    drive(&mut first).await.unwrap();
+    first.hold().await.unwrap();
     world.produce(3);
     world.faulty.next(Operation::Put, ROOT, Fault::Hang);
     die(first).await;
@@ -342,4 +344,64 @@ async fn a_collector_that_slept_for_days_makes_no_key_again() {
     let before = world.verified().await.objects;
     assert_eq!(second.occupy(&rows).await.unwrap_err().kind(), ShipErrorKind::Halted);
     assert_eq!(world.verified().await.objects, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_partition_asks_nothing_and_takes_no_root() {
+    let world = World::new();
+    let directory = tempfile::tempdir().unwrap();
+    let copy = Some(directory.path().join("root-copy"));
+    let rules = Rules { retention_ms: Some(3_600_000), ..world.rules };
+    let open = |epoch: i32| {
+        let config = ArchiveConfig { copy: copy.clone(), rules, ..world.config(epoch, 5) };
+        PartitionArchive::open(config, Arc::clone(&world.log)).0
+    };
+    let asked = || Operation::ALL.iter().map(|operation| world.meter.requests(*operation)).sum::<u64>();
+    let mut first = open(1);
+    drive(&mut first).await.unwrap();
+    assert_eq!((asked(), first.rest()), (0, Rest::Until(None)), "an empty log needs no root");
+    world.produce(10);
+    drive(&mut first).await.unwrap();
+    let before = asked();
+    let mut second = open(2);
+    drive(&mut second).await.unwrap();
+    assert_eq!((asked(), second.handle().is_held()), (before, false));
+    let Rest::Until(Some(due)) = second.rest() else { panic!("retention comes") };
+    world.pass(due.0 - world.now().0 - 1);
+    drive(&mut second).await.unwrap();
+    assert_eq!(asked(), before, "not before its time");
+    world.pass(1);
+    drive(&mut second).await.unwrap();
+    assert!(asked() > before && second.handle().is_held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_is_restless_while_its_log_moves_and_hears_the_next_move() {
+    let world = World::new();
+    let rules = Rules { rpo_ms: Some(60_000), object_bytes: 1 << 20, ..world.rules };
+    let config = ArchiveConfig { rules, ..world.config(1, 1) };
+    let (mut archive, handle) = PartitionArchive::open(config, Arc::clone(&world.log));
+    let rung = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    handle.set_alarm(Box::new({
+        let rung = Arc::clone(&rung);
+        move |_| {
+            rung.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }));
+    let rung = || rung.load(std::sync::atomic::Ordering::Relaxed);
+    drive(&mut archive).await.unwrap();
+    assert_eq!(archive.rest(), Rest::Until(None));
+    world.append();
+    handle.log_moved();
+    handle.log_moved();
+    assert_eq!(rung(), 1, "one call for all moves until it looks");
+    handle.begin();
+    drive(&mut archive).await.unwrap();
+    assert_eq!(archive.rest(), Rest::Restless);
+    handle.begin();
+    drive(&mut archive).await.unwrap();
+    assert_eq!(archive.rest(), Rest::Until(Some(world.now().plus_ms(60_000))));
+    world.append();
+    handle.log_moved();
+    assert_eq!(rung(), 2);
 }
