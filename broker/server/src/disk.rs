@@ -20,6 +20,7 @@
 //! Start reading at [`LogDirs::open`] and [`LogDirs::place`].
 
 mod directory;
+mod metrics;
 mod recovery;
 #[cfg(test)]
 mod tests;

@@ -91,6 +91,7 @@ pub enum ServeError {
 /// # Errors
 /// Why it could not start.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
+    system::raise_open_files();
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let data = runtime("data", DATA_THREADS_MIN.max(2 * cores))?;
     let cold = runtime("cold", cores.max(2))?;
@@ -163,7 +164,7 @@ impl Node {
         let broker = Arc::new(Broker::new(settings, parts));
         let publish = publisher(replicas, groups, images);
         tasks.spawn(coordinator::run(driver, inbox, publish, stop.clone()));
-        let bound = listen(settings, &broker, (data, &tasks, &stop), &tier).await?;
+        let bound = listen(settings, &broker, (data, &tasks, &stop), (&tier, &dirs)).await?;
         say(settings, &bound);
         let checkpoint: Arc<dyn Fn() + Send + Sync> = Arc::new({
             let (dirs, topics) = (dirs.clone(), topics.clone());
@@ -261,7 +262,7 @@ async fn listen(
     settings: &Settings,
     broker: &Arc<Broker>,
     (data, tasks, stop): (&Runtime, &TaskTracker, &CancellationToken),
-    tier: &Arc<Tier>,
+    (tier, dirs): (&Arc<Tier>, &Arc<LogDirs>),
 ) -> Result<Bound, ServeError> {
     let (mut kafka, mut endpoints) = (Vec::new(), BTreeMap::new());
     for listener in &settings.listeners {
@@ -278,7 +279,7 @@ async fn listen(
     for listener in &settings.http {
         let (socket, address) = bind(&listener.bind, ("strata.http.listeners", &runtime::Handle::current())).await?;
         http.push(address);
-        let (app, stop) = (gateway_http::app(gateway(broker, tier)), stop.clone());
+        let (app, stop) = (gateway_http::app(gateway(broker, tier, dirs)), stop.clone());
         tasks.spawn(async move {
             if let Err(error) = gateway_http::serve(socket, app, stop.cancelled_owned()).await {
                 warn!(%error, "gateway ended");
@@ -335,13 +336,13 @@ async fn bind(
     Ok((listener, address))
 }
 
-fn gateway(broker: &Arc<Broker>, tier: &Arc<Tier>) -> Arc<GatewayState> {
+fn gateway(broker: &Arc<Broker>, tier: &Arc<Tier>, dirs: &Arc<LogDirs>) -> Arc<GatewayState> {
     let sources = Sources { hot: Arc::new(HotEnd::new(broker.clone())), cold: Some(tier.cold_source()) };
-    let (metrics, readiness) = ((broker.clone(), tier.clone()), tier.clone());
+    let (metrics, readiness) = ((broker.clone(), tier.clone(), dirs.clone()), tier.clone());
     let state = GatewayState::new(sources)
         .with_metrics(move || {
-            let (broker, tier) = &metrics;
-            http::families(broker).into_iter().chain(tier.families()).collect()
+            let (broker, tier, dirs) = &metrics;
+            http::families(broker).into_iter().chain(tier.families()).chain(dirs.families()).collect()
         })
         .with_readiness(move || readiness.not_ready());
     Arc::new(state)

@@ -26,6 +26,8 @@ use crate::replica::{Disk, Flusher, Partition};
 
 /// The topic of the metadata log, which is no partition that clients see.
 const METADATA: &str = "__cluster_metadata";
+/// A disk with so many free bytes is not full any more.
+const ROOM: u64 = 1 << 20;
 /// Logs of one directory that are closed at the same time.
 const CLOSING_THREADS: usize = 8;
 
@@ -44,6 +46,8 @@ pub struct Directory {
     /// `None` where it could not be opened, and once it is closed.
     state: Mutex<Option<DirState<DiskFiles>>>,
     is_told: AtomicBool,
+    /// A write found no room, and nobody looked since whether there is some again.
+    is_full: AtomicBool,
 }
 
 /// How the directory was found.
@@ -96,6 +100,7 @@ impl Directory {
             suspects: Mutex::default(),
             state: Mutex::new(Some(state)),
             is_told: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         })
     }
 
@@ -113,6 +118,7 @@ impl Directory {
             suspects: Mutex::default(),
             state: Mutex::default(),
             is_told: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +132,18 @@ impl Directory {
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.place.health.is_offline()
+    }
+
+    /// True while writes find no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// True where there is room again, the first time that this is asked.
+    pub(super) fn has_room_again(&self) -> bool {
+        let room = || rustix::fs::statvfs(&self.root).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) >= ROOM);
+        self.is_full() && room() && self.is_full.swap(false, Ordering::Relaxed)
     }
 
     /// True where the last process left it clean: no log needs to be checked.
@@ -203,8 +221,10 @@ impl Directory {
         };
         if let Err(error) = state.write_checkpoints(&texts) {
             self.lines.write().is_stale = true;
-            warn!(directory = %self.root.display(), %error, "checkpoints cannot be written");
-            self.judge(&error);
+            self.write_failed(&error);
+            if !self.is_full() {
+                warn!(directory = %self.root.display(), %error, "checkpoints cannot be written");
+            }
         }
     }
 
@@ -285,8 +305,20 @@ impl Disk for Directory {
         self.suspects.lock().remove(&partition);
     }
 
-    fn open_failed(&self, error: &io::Error) {
+    fn write_failed(&self, error: &io::Error) {
         self.judge(error);
+        if error.kind() == io::ErrorKind::StorageFull {
+            self.no_room();
+        }
+    }
+
+    fn no_room(&self) {
+        if !self.is_full.swap(true, Ordering::Relaxed) {
+            warn!(
+                directory = %self.root.display(),
+                "log directory is full: nothing is written there until there is room, reads go on"
+            );
+        }
     }
 }
 

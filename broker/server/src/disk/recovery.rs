@@ -99,6 +99,9 @@ impl LogDirs {
                      out of log.dirs"
                 );
             }
+            if directory.has_room_again() {
+                info!(directory = %directory.root().display(), "log directory has room again");
+            }
         }
         if self.metadata.is_offline() {
             return Some(DirsError::MetadataFailed {

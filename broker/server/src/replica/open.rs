@@ -40,8 +40,10 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// True where the log may end before its archive: it was not closed and the machine restarted since, or its disk may
     /// have been replaced.
     fn may_be_short(&self, topic: &str, partition: TopicPartition) -> bool;
-    /// A log could not be opened: the directory judges whether its disk fails.
-    fn open_failed(&self, error: &io::Error);
+    /// A log could not be opened, or something beside the logs not written: the directory judges whether its disk fails.
+    fn write_failed(&self, error: &io::Error);
+    /// An append found no room.
+    fn no_room(&self);
     /// The partition is deleted: what the last process left of it holds no more.
     fn forget(&self, topic: &str, partition: TopicPartition);
 }
@@ -142,7 +144,7 @@ impl Partition {
         let failure = match error {
             OpenError::OtherTopic { .. } => OpenFailure::Final,
             OpenError::Io { source, .. } => {
-                self.disk.open_failed(source);
+                self.disk.write_failed(source);
                 OpenFailure::Until(Timestamp(clock::now().0 + RETRY_MS))
             }
         };

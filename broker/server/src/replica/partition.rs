@@ -337,6 +337,9 @@ impl Partition {
     /// The topic is deleted: nothing is served any more. Its directory is the caller's to remove.
     pub fn retire(&self) {
         self.is_deleted.store(true, Ordering::Release);
+        if let Some(open) = self.opened.get() {
+            open.reader.retire();
+        }
         self.waiters.disturb();
     }
 
@@ -358,7 +361,9 @@ fn hit_of(hit: TimeHit) -> (Offset, Timestamp, LeaderEpoch) {
 pub(super) fn read_error(partition: &Partition, error: &ReadError) -> ErrorCode {
     match error.kind() {
         ErrorKind::OutOfRange | ErrorKind::Invalid => ErrorCode::OffsetOutOfRange,
-        ErrorKind::Damaged | ErrorKind::Offline | ErrorKind::Full => {
+        // The directory says once that it failed.
+        ErrorKind::Offline => ErrorCode::KafkaStorageError,
+        ErrorKind::Damaged | ErrorKind::Full => {
             warn!(%partition, %error, "read failed");
             ErrorCode::KafkaStorageError
         }

@@ -134,7 +134,13 @@ impl Partition {
     pub(super) fn append_failed(&self, error: &AppendError) -> ProduceError {
         match error.kind() {
             ErrorKind::Invalid => ErrorCode::InvalidRecord.into(),
-            ErrorKind::Full | ErrorKind::Offline | ErrorKind::Damaged | ErrorKind::OutOfRange => {
+            ErrorKind::Full => {
+                self.disk.no_room();
+                ErrorCode::KafkaStorageError.into()
+            }
+            // The directory says once that it failed.
+            ErrorKind::Offline => ErrorCode::KafkaStorageError.into(),
+            ErrorKind::Damaged | ErrorKind::OutOfRange => {
                 warn!(partition = %self, %error, "append failed");
                 ErrorCode::KafkaStorageError.into()
             }

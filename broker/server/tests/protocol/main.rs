@@ -10,6 +10,7 @@
 mod support;
 
 mod configs;
+mod dirs;
 mod edges;
 mod fetch;
 mod groups;

@@ -85,8 +85,14 @@ impl Server {
 
     /// Another process on the same directory, which must end by itself.
     pub(crate) fn second_instance(&self) -> Ended {
-        let child = command(self.dir.path(), &self.sets).spawn().unwrap();
-        let (child, stderr) = watched(child);
+        let sets: Vec<_> = self.sets.iter().map(String::as_str).collect();
+        self.another(&sets)
+    }
+
+    /// A process with these settings instead, which must end by itself.
+    pub(crate) fn another(&self, sets: &[&str]) -> Ended {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let (child, stderr) = watched(command(self.dir.path(), &sets).spawn().unwrap());
         let mut process = Process { child, kafka: self.process.kafka, stderr };
         process.ended()
     }
