@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod cluster;
 mod error;
+mod fetch;
 mod net;
 mod payload;
 mod produce;
@@ -45,6 +46,8 @@ enum Command {
     Topic(topic::TopicCommand),
     /// Produces records.
     Produce(produce::ProduceArgs),
+    /// Fetches records.
+    Fetch(fetch::FetchArgs),
 }
 
 /// What every run takes.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
     let (outcome, allow_errors) = match &cli.command {
         Command::Topic(command) => (topic::run(command), false),
         Command::Produce(args) => (produce::run(args), args.allow_errors()),
+        Command::Fetch(args) => (fetch::run(args), args.allow_errors()),
     };
     match outcome {
         Ok(finished) => {
