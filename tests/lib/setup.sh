@@ -143,7 +143,7 @@ own_target() {
     local owner="$CARGO_TARGET_DIR/.checkout"
     mkdir -p "$CARGO_TARGET_DIR"
     if [[ -e "$owner" && "$(<"$owner")" != "$strata_root" ]]; then
-        find "$strata_root"/{broker,tiering,gateway,infra,tests} -name '*.rs' -exec touch {} +
+        find "$strata_root"/{broker,tiering,gateway,infra,tests,benchmarks} -name '*.rs' -exec touch {} +
     fi
     printf '%s\n' "$strata_root" >"$owner"
 }

@@ -7,6 +7,9 @@
 //! The log decides at once: a verdict is there when `propose` returns. A full disk refuses; any other failure of a write
 //! or sync makes the append indeterminate and, as the log beneath goes offline, final.
 //!
+//! A damaged batch makes the load fail where nothing may be missing (metadata), and is left out, loudly, where an older
+//! value of its keys is better than none (groups: a committed offset then goes back): see [`Damage`].
+//!
 //! Not here: the checkpoint of the log's start, which belongs to the log directory. If it is lost, more is replayed than
 //! must be, which is harmless (see the contract).
 
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use broker_log::{Appended, DiskFiles, Files, Log, PreparedBatch};
 use broker_model::machine::{Record, Refusal};
 use broker_model::{LeaderEpoch, Offset, Timestamp};
-use broker_records::{BATCH_HEAD_BYTES, BatchBuilder, BatchHead, Codec};
+use broker_records::{BATCH_HEAD_BYTES, BatchBuilder, BatchError, BatchHead, Codec};
 use parking_lot::Mutex;
 
 use crate::driver::BATCH_BYTES_MAX;
@@ -34,10 +37,20 @@ pub enum Flush {
     BeforeCommit,
 }
 
+/// What is done with records that cannot be read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The log cannot be loaded.
+    Refuse,
+    /// They are left out: older records of their keys hold.
+    LeaveOut,
+}
+
 /// A log that this process alone keeps. See the module.
 pub struct FileLog<F: Files = DiskFiles> {
     log: Arc<Mutex<Log<F>>>,
     flush: Flush,
+    damage: Damage,
     epoch: LeaderEpoch,
     events: VecDeque<Event>,
     next_ticket: u64,
@@ -55,8 +68,14 @@ enum Standing {
 impl<F: Files> FileLog<F> {
     /// A log over these files, which others may read meanwhile. Call `lead` first.
     pub fn new(log: Arc<Mutex<Log<F>>>, flush: Flush) -> FileLog<F> {
-        let (events, standing) = (VecDeque::new(), Standing::Lost);
-        FileLog { log, flush, epoch: LeaderEpoch(-1), events, next_ticket: 0, standing, now: Timestamp(0) }
+        let (events, standing, damage) = (VecDeque::new(), Standing::Lost, Damage::Refuse);
+        FileLog { log, flush, damage, epoch: LeaderEpoch(-1), events, next_ticket: 0, standing, now: Timestamp(0) }
+    }
+
+    /// The same, with another rule for records that cannot be read.
+    #[must_use]
+    pub fn with_damage(self, damage: Damage) -> FileLog<F> {
+        FileLog { damage, ..self }
     }
 
     /// An epoch beyond all that ever led.
@@ -130,9 +149,11 @@ impl<F: Files> Propose for FileLog<F> {
         if self.flush == Flush::BeforeCommit {
             log.flush().map_err(storage)?;
         }
-        let (from, end) = (log.log_start().max(log.local_start()), log.end());
-        for part in log.map(from, end).map_err(storage)? {
-            replay_batches(&part, from, replay)?;
+        let end = log.end();
+        for (from, to) in readable(&log, self.damage) {
+            for part in log.map(from, to).map_err(storage)? {
+                replay_batches(&part, from, self.damage, replay)?;
+            }
         }
         self.epoch = epoch;
         self.standing = Standing::Leads;
@@ -187,20 +208,59 @@ fn build(proposal: &Proposal<'_>) -> bytes::Bytes {
     builder.finish(proposal.expected_end, proposal.epoch)
 }
 
-fn replay_batches(part: &[u8], from: Offset, replay: &mut dyn FnMut(Replay)) -> Result<(), LogError> {
-    for batch in broker_records::batches(part) {
-        let (head, bytes) = batch.map_err(storage)?;
-        if head.is_control() {
-            continue;
+/// The ranges of offsets to replay: the whole log, or what lies around its damage.
+fn readable<F: Files>(log: &Log<F>, damage: Damage) -> Vec<(Offset, Offset)> {
+    let (mut from, end) = (log.log_start().max(log.local_start()), log.end());
+    let mut ranges = Vec::new();
+    if damage == Damage::LeaveOut {
+        for (damaged_from, damaged_to) in log.damaged() {
+            tracing::error!(from = damaged_from.0, to = damaged_to.0, "damaged records of a coordinator are left out");
+            if from < damaged_from {
+                ranges.push((from, damaged_from));
+            }
+            from = from.max(damaged_to);
         }
-        let decoded = broker_records::decode(bytes, DECODED_BYTES_MAX).map_err(storage)?;
-        for record in decoded.records() {
-            let record = record.map_err(storage)?;
-            if record.offset >= from {
-                let (key, value) = (record.key.unwrap_or_default().to_vec(), record.value.map(<[u8]>::to_vec));
-                replay(Replay::Record(record.offset, Record { key, value }));
+    }
+    if from < end {
+        ranges.push((from, end));
+    }
+    ranges
+}
+
+fn replay_batches(
+    part: &[u8],
+    from: Offset,
+    damage: Damage,
+    replay: &mut dyn FnMut(Replay),
+) -> Result<(), LogError> {
+    for batch in broker_records::batches(part) {
+        let replayed = batch.and_then(|(head, bytes)| replay_batch(&head, bytes, from, replay));
+        match (replayed, damage) {
+            (Ok(()), _) => {}
+            (Err(error), Damage::Refuse) => return Err(storage(error)),
+            (Err(error), Damage::LeaveOut) => {
+                tracing::error!(%error, "a damaged batch of a coordinator is left out: older records hold");
             }
         }
+    }
+    Ok(())
+}
+
+/// Nothing is replayed of a batch that does not decode.
+fn replay_batch(
+    head: &BatchHead,
+    bytes: &[u8],
+    from: Offset,
+    replay: &mut dyn FnMut(Replay),
+) -> Result<(), BatchError> {
+    if head.is_control() {
+        return Ok(());
+    }
+    let decoded = broker_records::decode(bytes, DECODED_BYTES_MAX)?;
+    let records = decoded.records().collect::<Result<Vec<_>, _>>()?;
+    for record in records.into_iter().filter(|record| record.offset >= from) {
+        let (key, value) = (record.key.unwrap_or_default().to_vec(), record.value.map(<[u8]>::to_vec));
+        replay(Replay::Record(record.offset, Record { key, value }));
     }
     Ok(())
 }

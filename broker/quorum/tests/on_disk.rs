@@ -12,6 +12,7 @@ use broker_metadata::{
 };
 use broker_model::machine::{CallId, Input, Machine};
 use broker_model::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
+use broker_quorum::file::Damage;
 use broker_quorum::{Driver, FileLog, Flush};
 use parking_lot::Mutex;
 
@@ -62,20 +63,52 @@ fn committed_offsets_survive_and_dirt_is_bounded() {
         let mut driver = open(GroupMachine::new(Settings::default()), &path, Flush::Never);
         for _ in 0..5_000 {
             last += 1;
-            let offset = CommittedOffset { offset: Offset(last), leader_epoch: LeaderEpoch(0), metadata: "m".into() };
-            let partitions = vec![CommitPartition { partition: PartitionIndex(0), error: ErrorCode::None, offset }];
-            let topic = CommitTopic { topic: "t".into(), id: TopicId([9; 16]), error: ErrorCode::None, partitions };
-            let who = MemberRef { group: "g".into(), generation: -1, ..MemberRef::default() };
-            let request = GroupRequest::CommitOffsets(CommitOffsets { who, topics: vec![topic] });
-            driver.handle(Timestamp(last), Input::Request(CallId(0), request));
-            assert!(matches!(driver.drain()[..], [(CallId(0), Ok(_))]));
+            commit(&mut driver, last);
             driver.compact_if_dirty(Timestamp(last), 100_000);
         }
         assert!(driver.log().shared().lock().size_bytes() < 400_000);
     }
     let driver = open(GroupMachine::new(Settings::default()), &path, Flush::Never);
+    assert_eq!(committed(&driver), [last]);
+}
+
+#[test]
+fn a_rotten_commit_is_left_out_and_the_one_before_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("__consumer_offsets-7");
+    let mut driver = open(GroupMachine::new(Settings::default()), &path, Flush::Never);
+    (1..=3).for_each(|offset| commit(&mut driver, offset));
+    driver.log().shared().lock().close(Timestamp(4)).expect("it closes");
+    drop(driver);
+    let file = path.join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let load = |damage| {
+        let hints = OpenHints { clean: true, ..OpenHints::unknown(TopicId([3; 16]), Timestamp(5)) };
+        let (log, _) = Log::open(DiskFiles, path.clone(), LogConfig::default(), &hints).expect("it opens");
+        let log = FileLog::new(Arc::new(Mutex::new(log)), Flush::Never).with_damage(damage);
+        let epoch = log.next_epoch();
+        Driver::load(GroupMachine::new(Settings::default()), log, epoch, Timestamp(5))
+    };
+    assert!(load(Damage::Refuse).is_err());
+    assert_eq!(committed(&load(Damage::LeaveOut).expect("it loads without the last commit")), [2]);
+}
+
+fn commit(driver: &mut Driver<GroupMachine, FileLog<DiskFiles>>, offset: i64) {
+    let now = Timestamp(offset);
+    let offset = CommittedOffset { offset: Offset(offset), leader_epoch: LeaderEpoch(0), metadata: "m".into() };
+    let partitions = vec![CommitPartition { partition: PartitionIndex(0), error: ErrorCode::None, offset }];
+    let topic = CommitTopic { topic: "t".into(), id: TopicId([9; 16]), error: ErrorCode::None, partitions };
+    let who = MemberRef { group: "g".into(), generation: -1, ..MemberRef::default() };
+    let request = GroupRequest::CommitOffsets(CommitOffsets { who, topics: vec![topic] });
+    driver.handle(now, Input::Request(CallId(0), request));
+    assert!(matches!(driver.drain()[..], [(CallId(0), Ok(_))]));
+}
+
+fn committed(driver: &Driver<GroupMachine, FileLog<DiskFiles>>) -> Vec<i64> {
     let group = driver.committed().unwrap().hard.get("g").unwrap();
-    assert_eq!(group.offsets.values().map(|kept| kept.committed.offset.0).collect::<Vec<_>>(), [last]);
+    group.offsets.values().map(|kept| kept.committed.offset.0).collect()
 }
 
 #[test]

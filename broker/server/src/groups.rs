@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use broker_group::{GroupMachine, Output, Request, partition_for};
 use broker_model::PartitionIndex;
 use broker_model::machine::Refusal;
-use broker_quorum::file::Flush;
+use broker_quorum::file::{Damage, Flush};
 use broker_quorum::{Driver, FileLog};
 use parking_lot::Mutex;
 use tokio::runtime;
@@ -90,7 +90,7 @@ async fn own(machine: GroupMachine, partition: Arc<Partition>, inbox: Inbox<Grou
     let is_durable = partition.config().flush_messages == 1;
     let flush = if is_durable { Flush::BeforeCommit } else { Flush::Never };
     let log = match partition.shared_log() {
-        Ok(log) => FileLog::new(log, flush),
+        Ok(log) => FileLog::new(log, flush).with_damage(Damage::LeaveOut),
         Err(error) => return error!(%partition, ?error, "group coordinator has no log"),
     };
     let epoch = log.next_epoch();
