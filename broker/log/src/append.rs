@@ -7,6 +7,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_model::{Offset, Timestamp};
 use broker_partition::{Decision, SequenceError};
@@ -296,6 +297,7 @@ impl<F: Files> Log<F> {
             self.producers.restore(producer, before);
         }
         let path = run.segment.path(names::LOG);
+        run.segment.was_cut.store(true, Ordering::Release);
         if let Err(error) = self.shared.files().change(Change::Resize(&path, run.start)) {
             self.shared.failed(&error);
         }

@@ -67,36 +67,11 @@ impl Files for DiskFiles {
     }
 
     fn read(&self, handle: &DiskFile, position: u64, into: &mut [u8]) -> io::Result<usize> {
-        let mut read = 0;
-        while let Some(room) = into.get_mut(read..)
-            && !room.is_empty()
-        {
-            match handle.file.read_at(room, position + read as u64) {
-                Ok(0) => break,
-                Ok(bytes) => read += bytes,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
+        read_all(|room, at| handle.file.read_at(room, at), position, into)
     }
 
-    fn write(&self, handle: &DiskFile, mut position: u64, mut from: &mut [IoSlice<'_>]) -> io::Result<()> {
-        IoSlice::advance_slices(&mut from, 0);
-        while !from.is_empty() {
-            let count = from.len().min(SLICES_PER_WRITE_MAX);
-            let now = from.get(..count).expect("the count is at most the length");
-            match rustix::io::pwritev(&handle.file, now, position) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) => {
-                    position += bytes as u64;
-                    IoSlice::advance_slices(&mut from, bytes);
-                }
-                Err(rustix::io::Errno::INTR) => (),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+    fn write(&self, handle: &DiskFile, position: u64, from: &mut [IoSlice<'_>]) -> io::Result<()> {
+        write_all(|slices, at| Ok(rustix::io::pwritev(&handle.file, slices, at)?), position, from)
     }
 
     fn map(&self, handle: &DiskFile, position: u64, bytes: usize) -> io::Result<Bytes> {
@@ -151,5 +126,102 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INTR) | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads until all is there or the file ends: a signal interrupts, and a read may give less than is there.
+fn read_all(
+    mut pread: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    position: u64,
+    into: &mut [u8],
+) -> io::Result<usize> {
+    let mut read = 0;
+    while let Some(room) = into.get_mut(read..)
+        && !room.is_empty()
+    {
+        match pread(room, position + read as u64) {
+            Ok(0) => break,
+            Ok(bytes) => read += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// Writes until all is written: a signal interrupts, and a write may take less than it was given.
+fn write_all(
+    mut pwritev: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
+    mut position: u64,
+    mut from: &mut [IoSlice<'_>],
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut from, 0);
+    while !from.is_empty() {
+        let count = from.len().min(SLICES_PER_WRITE_MAX);
+        let now = from.get(..count).expect("the count is at most the length");
+        match pwritev(now, position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(bytes) => {
+                position += bytes as u64;
+                IoSlice::advance_slices(&mut from, bytes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the system does at each call: so many bytes at most, or an interruption for 0.
+    fn calls(seed: u64) -> impl FnMut() -> Option<usize> {
+        let mut state = seed;
+        move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            Some((state >> 60) as usize).filter(|bytes| *bytes > 0)
+        }
+    }
+
+    #[test]
+    fn short_and_interrupted_writes_and_reads_go_on() {
+        for seed in 0..200 {
+            println!("seed {seed}");
+            let parts: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; usize::from(n) % 7]).collect();
+            let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let (mut file, mut next) = (vec![255; 5], calls(seed));
+            write_all(
+                |slices, at| {
+                    let bytes = next().ok_or(io::ErrorKind::Interrupted)?;
+                    let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(bytes).collect();
+                    assert_eq!(at as usize, file.len(), "the next write begins where the last one stopped");
+                    file.extend_from_slice(&all);
+                    Ok(all.len())
+                },
+                5,
+                &mut slices,
+            )
+            .unwrap();
+            assert_eq!(file[5..], parts.concat());
+            let mut found = vec![0; file.len() + 3];
+            let read = read_all(
+                |room, at| {
+                    let bytes = next().ok_or(io::ErrorKind::Interrupted)?;
+                    let from = file.get(at as usize..).unwrap_or_default();
+                    let count = bytes.min(from.len()).min(room.len());
+                    room[..count].copy_from_slice(&from[..count]);
+                    Ok(count)
+                },
+                0,
+                &mut found,
+            );
+            assert_eq!((read.unwrap(), &found[..file.len()]), (file.len(), file.as_slice()));
+        }
+        let no_room = write_all(|_, _| Ok(0), 0, &mut [IoSlice::new(b"x")]);
+        assert_eq!(no_room.unwrap_err().kind(), io::ErrorKind::WriteZero);
+        let full = write_all(|_, _| Err(rustix::io::Errno::NOSPC.into()), 0, &mut [IoSlice::new(b"x")]);
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -35,9 +35,12 @@ mod scan;
 mod segment;
 mod segment_index;
 mod shared;
+mod sidecars;
 mod slice;
 mod walk;
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

@@ -15,18 +15,17 @@ use broker_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use broker_partition::{LeaderEpochs, ProducerState, ProducerStates};
 
 use crate::append::Buffers;
-use crate::checkpoint;
 use crate::config::{LogConfig, OpenHints};
 use crate::disk::DiskFiles;
 use crate::error::{AppendError, OpenError};
-use crate::files::{Change, Files, OpenMode, Persist, read_file, replace_file};
+use crate::files::{Change, Files, OpenMode, Persist, replace_file};
 use crate::index::Progress;
 use crate::names;
 use crate::place::{Home, LogPlace};
 use crate::reader::LogReader;
 use crate::segment::{Segment, State};
 use crate::shared::NAMES_IN_DIR;
-use crate::walk::Damage;
+use crate::sidecars;
 
 /// A new snapshot of the producers is made when the log grew by so much.
 const SNAPSHOT_EVERY_BYTES: u64 = 64 << 20;
@@ -197,6 +196,7 @@ impl<F: Files> Log<F> {
         let flushed = self.flush().map_err(|error| AppendError::Failed(std::io::Error::other(error)))?;
         self.shared.rename_doomed(now)?;
         self.write_epochs(Persist::Now)?;
+        self.write_damage()?;
         let path = names::segment_file(self.shared.dir(), flushed, names::SNAPSHOT);
         replace_file(self.shared.files(), &path, &self.producers.to_snapshot(), Persist::Now)?;
         self.shared.closed.store(true, Ordering::Release);
@@ -233,9 +233,7 @@ impl<F: Files> Log<F> {
     }
 
     pub(crate) fn write_epochs(&self, persist: Persist) -> std::io::Result<()> {
-        let line = |entry: &broker_partition::EpochStart| format!("{} {}", entry.epoch, entry.start);
-        let lines: Vec<String> = self.epochs.entries().iter().map(line).collect();
-        checkpoint::write(self.shared.files(), &self.shared.dir().join(names::EPOCHS), &lines, persist)
+        sidecars::write_epochs(self.shared.files(), self.shared.dir(), &self.epochs, persist)
     }
 
     /// Leaves producer state as of the end to the next flush to be written.
@@ -245,14 +243,7 @@ impl<F: Files> Log<F> {
 
     pub(crate) fn write_damage(&self) -> std::io::Result<()> {
         let segments = self.shared.segments.read().clone();
-        let of = |segment: Arc<Segment<F>>| segment.damage().into_iter().map(move |damage| (segment.base, damage));
-        let line = |(base, d): (Offset, Damage)| format!("{base} {} {} {} {}", d.from, d.to, d.position, d.bytes);
-        let lines: Vec<String> = segments.into_iter().flat_map(of).map(line).collect();
-        let path = self.shared.dir().join(names::DAMAGE);
-        if lines.is_empty() && read_file(self.shared.files(), &path)?.is_none() {
-            return Ok(());
-        }
-        checkpoint::write(self.shared.files(), &path, &lines, Persist::Now)
+        sidecars::write_damage(self.shared.files(), self.shared.dir(), &segments)
     }
 }
 

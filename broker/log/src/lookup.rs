@@ -7,18 +7,22 @@
 use std::io;
 
 use broker_model::Offset;
+use broker_records::verify;
 
 use crate::error::ReadError;
 use crate::files::Files;
 use crate::index::{OffsetEntry, TimeEntry};
+use crate::scan::{Plan, next_whole};
 use crate::segment::{Segment, Spot};
-use crate::walk::{Placed, Step};
+use crate::walk::{Damage, Gap, Placed, Step};
 
 /// What a walk found that began where an index entry said.
 enum Outcome<T> {
     Found(T),
     /// No batch lies where one should.
-    Broken(u64),
+    Broken(Gap),
+    /// The segment ends before the offset.
+    Ended,
     /// The entry is not true.
     NotTrue,
 }
@@ -35,7 +39,7 @@ impl<F: Files> Segment<F> {
     /// The batch that contains `offset`, with its head.
     pub(crate) fn locate_batch(&self, offset: Offset) -> Result<Placed, ReadError> {
         match self.known(offset)? {
-            Some(spot) => match self.walk(spot.position)?.step()? {
+            Some(spot) => match self.walk(spot.position)?.expecting(spot.base).step()? {
                 Step::Batch(placed) => Ok(placed),
                 _ => Err(self.broken(spot.position)),
             },
@@ -61,17 +65,21 @@ impl<F: Files> Segment<F> {
     fn search(&self, offset: Offset) -> Result<Placed, ReadError> {
         let length = (self.state().end.0 - self.base.0).max(1);
         let share = (offset.0 - self.base.0) as f64 / length as f64;
-        let entry = self.find_entry(share, |entry: &OffsetEntry| entry.offset <= offset)?.last;
-        if let Some(entry) = entry {
-            match self.search_from(Some(entry), offset)? {
+        let find = || self.find_entry(share, |entry: &OffsetEntry| entry.offset <= offset);
+        let (mut entry, mut trust) = (find()?.last, 2);
+        loop {
+            match self.search_from(entry, offset)? {
                 Outcome::Found(placed) => return Ok(placed),
-                Outcome::Broken(_) | Outcome::NotTrue => self.distrust()?,
+                Outcome::Broken(gap) => {
+                    self.mark_broken(gap)?.ok_or_else(|| self.broken(gap.position))?;
+                }
+                Outcome::Ended => return Err(self.broken(self.state().bytes)),
+                Outcome::NotTrue => {
+                    self.distrust()?;
+                    trust -= 1;
+                    entry = if trust > 0 { find()?.last } else { None };
+                }
             }
-        }
-        match self.search_from(None, offset)? {
-            Outcome::Found(placed) => Ok(placed),
-            Outcome::Broken(position) => Err(self.broken(position)),
-            Outcome::NotTrue => Err(self.broken(0)),
         }
     }
 
@@ -86,13 +94,16 @@ impl<F: Files> Segment<F> {
                     }
                     if placed.head.last_offset() >= offset {
                         let inside = placed.head.base_offset <= offset;
-                        return Ok(if inside { Outcome::Found(placed) } else { Outcome::Broken(placed.position) });
+                        return Ok(if inside { Outcome::Found(placed) } else { Outcome::NotTrue });
                     }
                 }
                 Step::Damage(damage) if damage.to <= offset => unproven = None,
                 Step::Damage(damage) => return Err(ReadError::Damaged { from: damage.from, to: damage.to }),
-                Step::Broken(position) => return Ok(Outcome::Broken(position)),
-                Step::End => return Ok(Outcome::Broken(self.state().bytes)),
+                // Before a batch was seen it may be the entry that is wrong.
+                Step::Broken(_) if unproven.is_some() => return Ok(Outcome::NotTrue),
+                Step::Broken(gap) => return Ok(Outcome::Broken(gap)),
+                Step::End if unproven.is_some() => return Ok(Outcome::NotTrue),
+                Step::End => return Ok(Outcome::Ended),
             }
         }
     }
@@ -130,6 +141,49 @@ impl<F: Files> Segment<F> {
             border = Spot { base: placed.head.next_offset(), position: placed.end() };
         }
         Ok(if unproven.is_some() { None } else { Some(border) })
+    }
+
+    /// Shows the heads of all batches from a position on, around damage and what is broken, which is marked.
+    pub(crate) fn each_head(&self, position: u64, mut visit: impl FnMut(&Placed)) -> io::Result<()> {
+        let mut walk = self.walk(position)?;
+        loop {
+            match walk.step()? {
+                Step::Batch(placed) => visit(&placed),
+                Step::Damage(_) => (),
+                Step::Broken(gap) => match self.mark_broken(gap)? {
+                    Some(damage) => walk = self.walk(damage.position + damage.bytes)?.expecting(damage.to),
+                    None => return Ok(()),
+                },
+                Step::End => return Ok(()),
+            }
+        }
+    }
+
+    /// No batch lies where one should: marks what cannot be read, up to the next batch that is whole. `None` where
+    /// there is nothing to mark, because it was cut meanwhile or its end is not known yet.
+    pub(crate) fn mark_broken(&self, gap: Gap) -> io::Result<Option<Damage>> {
+        let state = self.state();
+        let expected = gap.expected.filter(|from| *from < state.end && gap.position < state.bytes);
+        let Some(mut from) = expected else { return Ok(None) };
+        let mut position = gap.position;
+        if let Some(placed) = gap.previous
+            && !self.is_whole(&placed)?
+        {
+            (position, from) = (placed.position, placed.head.base_offset);
+        }
+        let plan = Plan { position, expected: from, bytes: state.bytes, verify_from: Offset(i64::MIN) };
+        let next = next_whole(self.files(), &*self.log()?, plan)?.filter(|(_, head)| head.base_offset < state.end);
+        let (end, to) = next.map_or((state.bytes, state.end), |(at, head)| (at, head.base_offset));
+        let damage = Damage { from, to, position, bytes: end - position };
+        tracing::error!(dir = %self.dir().display(), from = from.0, to = to.0, "records are damaged on disk");
+        self.add_damage(damage);
+        Ok(Some(damage))
+    }
+
+    fn is_whole(&self, placed: &Placed) -> io::Result<bool> {
+        let mut bytes = vec![0; placed.head.total_bytes()];
+        self.files().read(&*self.log()?, placed.position, &mut bytes)?;
+        Ok(verify(&bytes).is_ok())
     }
 
     fn distrust(&self) -> Result<(), ReadError> {

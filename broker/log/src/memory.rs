@@ -151,6 +151,23 @@ impl MemFiles {
         world.fault = None;
     }
 
+    /// Another file system with the same content, all of it durable.
+    #[must_use]
+    pub fn copy(&self) -> MemFiles {
+        let world = self.world.lock();
+        let copied = |node: &Node| match node {
+            Node::Dir => Node::Dir,
+            Node::File(inode) => {
+                let Inode { data, modified, .. } = inode.lock().clone();
+                Node::File(Arc::new(Mutex::new(Inode { synced: data.clone(), data, modified })))
+            }
+        };
+        let live: BTreeMap<PathBuf, Node> =
+            world.live.iter().map(|(path, node)| (path.clone(), copied(node))).collect();
+        let (durable, now) = (live.clone(), world.now);
+        MemFiles { world: Arc::new(Mutex::new(World { live, durable, now, ..World::default() })) }
+    }
+
     /// The content of a file, to be damaged by a test: `change` works on it, and what it leaves is durable.
     pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let world = self.world.lock();

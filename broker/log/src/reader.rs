@@ -305,7 +305,7 @@ impl<F: Files> Heads<F> {
                 None => {
                     let segment = self.reader.shared.segment_of(self.next)?;
                     let start = segment.locate(self.next)?;
-                    let walk = segment.walk(start.position)?;
+                    let walk = segment.walk(start.position)?.expecting(start.base);
                     (segment.base, &mut self.walk.insert((segment.base, walk)).1)
                 }
             };

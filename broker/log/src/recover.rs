@@ -15,16 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use broker_model::{LeaderEpoch, Offset, Timestamp, TopicId};
-use broker_partition::{Durability, Ends, EpochStart, LeaderEpochs, ProducerStates};
+use broker_model::{LeaderEpoch, Offset, Timestamp};
+use broker_partition::{Durability, Ends, ProducerStates};
 use broker_records::BatchHead;
 use parking_lot::{Mutex, RwLock};
 
-use crate::checkpoint;
 use crate::config::{LogConfig, OpenHints};
 use crate::doomed::Doomed;
 use crate::error::{OpenError, is_of_the_disk};
-use crate::files::{Change, Entry, Files, Persist, read_file, remove_if_there, replace_file};
+use crate::files::{Change, Entry, Files, Persist, read_file, remove_if_there};
 use crate::index::{NewEntries, Progress};
 use crate::log::{Log, RecoveryReport, create_segment};
 use crate::names;
@@ -33,6 +32,7 @@ use crate::reader::LogReader;
 use crate::scan::{Plan, scan};
 use crate::segment::{Segment, State};
 use crate::shared::{Chores, NAMES_IN_DIR, NAMES_IN_PARENT, Shared};
+use crate::sidecars::{self, check_topic};
 use crate::walk::{Damage, Step};
 
 pub(crate) fn open<F: Files>(
@@ -67,7 +67,14 @@ pub(crate) fn open<F: Files>(
     }
     let home = Arc::new(Home { place: place.clone(), dir: dir.clone() });
     let (doomed, report) = (Vec::new(), RecoveryReport::default());
-    let mut recovery = Recovery { home, config, hints, doomed, report };
+    let known = sidecars::read_damage(&files, &dir).map_err(fail)?;
+    // Nothing is clean where it is not known what is damaged.
+    let doubts = if known.is_none() { Doubts::All } else { Doubts::Unsynced };
+    if known.is_none() {
+        (hints.clean, hints.same_boot) = (false, false);
+    }
+    let known = known.unwrap_or_default();
+    let mut recovery = Recovery { home, config, hints, known, doubts, doomed, report };
     let segments = recovery.segments().map_err(fail)?;
     let mut log = recovery.log(segments).map_err(fail)?;
     if fresh {
@@ -101,26 +108,22 @@ fn finish<F: Files>(log: &mut Log<F>, hints: &OpenHints) -> Result<(), crate::er
     Ok(())
 }
 
-fn check_topic<F: Files>(files: &F, dir: &Path, expected: TopicId) -> Result<(), OpenError> {
-    let fail = |source| OpenError::Io { path: dir.to_path_buf(), source };
-    let path = dir.join(names::METADATA);
-    let content = read_file(files, &path).map_err(fail)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&content);
-    let found = text.lines().find_map(|line| line.strip_prefix("topic_id: ")?.trim().parse::<TopicId>().ok());
-    match found {
-        Some(found) if found == expected => Ok(()),
-        Some(found) => Err(OpenError::OtherTopic { found, expected }),
-        None => {
-            let text = format!("version: 0\ntopic_id: {expected}\n");
-            replace_file(files, &path, text.as_bytes(), Persist::Lazily).map_err(fail)
-        }
-    }
+/// What is checked where the log is not known to be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubts {
+    /// What was not synced.
+    Unsynced,
+    /// Everything.
+    All,
 }
 
 struct Recovery<F: Files> {
     home: Arc<Home<F>>,
     config: LogConfig,
     hints: OpenHints,
+    /// Damage that is known, with the base offset of its segment.
+    known: Vec<(Offset, Damage)>,
+    doubts: Doubts,
     doomed: Vec<Doomed>,
     report: RecoveryReport,
 }
@@ -138,12 +141,11 @@ impl<F: Files> Recovery<F> {
     fn segments(&mut self) -> io::Result<Vec<Arc<Segment<F>>>> {
         let entries = self.files().list(self.dir())?;
         let mut bases = self.clean_up(&entries)?;
-        let mut known = self.known_damage()?;
         let mut segments: Vec<Arc<Segment<F>>> = Vec::with_capacity(bases.len().max(1));
         while let Some(base) = bases.pop() {
             let next = segments.last().map(|segment| segment.base);
             let segment = Arc::new(self.segment(base, next)?);
-            segment.set_damage(known.extract_if(.., |(of, _)| *of == base).map(|(_, damage)| damage).collect());
+            segment.set_damage(self.known.extract_if(.., |(of, _)| *of == base).map(|(_, damage)| damage).collect());
             let empty = match next {
                 Some(next) => self.check_closed(&segment, next)?,
                 None => self.check_active(&segment)?,
@@ -185,18 +187,6 @@ impl<F: Files> Recovery<F> {
         Ok(bases)
     }
 
-    fn known_damage(&self) -> io::Result<Vec<(Offset, Damage)>> {
-        let rows = checkpoint::read(self.files(), &self.dir().join(names::DAMAGE))?.unwrap_or_default();
-        let parse = |row: Vec<String>| {
-            let mut numbers = row.iter().map(|word| word.parse::<i64>().ok());
-            let mut next = || numbers.next().flatten();
-            let (base, from, to) = (Offset(next()?), Offset(next()?), Offset(next()?));
-            let (position, bytes) = (u64::try_from(next()?).ok()?, u64::try_from(next()?).ok()?);
-            Some((base, Damage { from, to, position, bytes }))
-        };
-        Ok(rows.into_iter().filter_map(parse).collect())
-    }
-
     fn segment(&self, base: Offset, next: Option<Offset>) -> io::Result<Segment<F>> {
         let stat = self.files().stat_path(&names::segment_file(self.dir(), base, names::LOG))?;
         let state = State {
@@ -213,7 +203,8 @@ impl<F: Files> Recovery<F> {
 
     /// A segment that others follow. Returns whether it is empty.
     fn check_closed(&mut self, segment: &Segment<F>, next: Offset) -> io::Result<bool> {
-        if !self.hints.clean && !self.hints.same_boot && next >= self.hints.recovery_point {
+        let is_unsynced = next >= self.hints.recovery_point || self.doubts == Doubts::All;
+        if !self.hints.clean && !self.hints.same_boot && is_unsynced {
             let length = segment.state().bytes;
             let (position, end) = self.rescan(segment, Tail::start(segment))?;
             if end < next {
@@ -241,6 +232,8 @@ impl<F: Files> Recovery<F> {
                 tracing::warn!(dir = %self.dir().display(), bytes = length - position, "cutting a torn tail");
                 self.report.torn_bytes += length - position;
                 self.files().change(Change::Resize(&segment.path(names::LOG), position))?;
+                let log = segment.log()?;
+                self.files().sync(&log)?;
             } else {
                 // Kept as it is: see `Log::lose_to`.
                 segment.change_state(|state| state.bytes = position);
@@ -254,7 +247,7 @@ impl<F: Files> Recovery<F> {
         let (mut progress, mut entries, mut end) = (tail.progress, NewEntries::default(), tail.offset);
         // No entries: those that were due are on disk.
         progress.interval = u64::MAX;
-        let mut walk = segment.walk(tail.position)?;
+        let mut walk = segment.walk(tail.position)?.expecting(tail.offset);
         loop {
             match walk.step()? {
                 Step::Batch(placed) => {
@@ -279,7 +272,11 @@ impl<F: Files> Recovery<F> {
     /// Scans a segment from a place on, sets its state, damage and indexes; returns position and offset of the end.
     fn rescan(&mut self, segment: &Segment<F>, tail: Tail) -> io::Result<(u64, Offset)> {
         let bytes = segment.state().bytes;
-        let verify_from = if self.hints.same_boot { Offset(i64::MIN) } else { self.hints.recovery_point };
+        let verify_from = if self.hints.same_boot || self.doubts == Doubts::All {
+            Offset(i64::MIN)
+        } else {
+            self.hints.recovery_point
+        };
         let plan = Plan { position: tail.position, expected: tail.offset, bytes, verify_from };
         let handle = segment.log()?;
         let (mut progress, mut entries) = (tail.progress, NewEntries::default());
@@ -315,7 +312,7 @@ impl<F: Files> Recovery<F> {
         let ends = Ends::opened(self.config.durability, hints.log_start.min(end), flushed_end, end);
         let producers = producers(&self.home, &segments, &self.config, hints.now)?;
         self.drop_old_snapshots(&segments)?;
-        let epochs = self.epochs(&segments, end)?;
+        let epochs = sidecars::epochs((self.files(), self.dir()), &segments, end)?;
         let rebuilt = segments.iter().filter(|segment| segment.has_unsynced_indexes()).cloned().collect();
         let shared = Shared {
             home: Arc::clone(&self.home),
@@ -345,25 +342,6 @@ impl<F: Files> Recovery<F> {
             }
         }
         Ok(())
-    }
-
-    /// The leader epochs of the checkpoint, and what the heads after its last entry add.
-    fn epochs(&self, segments: &[Arc<Segment<F>>], end: Offset) -> io::Result<LeaderEpochs> {
-        let rows = checkpoint::read(self.files(), &self.dir().join(names::EPOCHS))?;
-        let parse = |row: Vec<String>| {
-            let [epoch, start] = row.as_slice() else { return None };
-            Some(EpochStart { epoch: LeaderEpoch(epoch.parse().ok()?), start: Offset(start.parse().ok()?) })
-        };
-        let trusted = rows.is_some() && (self.hints.clean || self.hints.same_boot);
-        let mut epochs = LeaderEpochs::from_entries(rows.unwrap_or_default().into_iter().filter_map(parse));
-        if !trusted {
-            let from = epochs.entries().last().map_or(Offset::ZERO, |entry| entry.start);
-            for_each_head(segments, from, |head| {
-                epochs.assign(head.leader_epoch, head.base_offset);
-            })?;
-        }
-        epochs.truncate_from_end(end.next());
-        Ok(epochs)
     }
 }
 
@@ -409,7 +387,7 @@ fn first_timestamp<F: Files>(segment: &Segment<F>) -> io::Result<Option<Timestam
 }
 
 /// Shows the heads of all batches at or after `from`, around damage.
-fn for_each_head<F: Files>(
+pub(crate) fn for_each_head<F: Files>(
     segments: &[Arc<Segment<F>>],
     from: Offset,
     mut visit: impl FnMut(&BatchHead),
@@ -419,14 +397,11 @@ fn for_each_head<F: Files>(
             Some(Ok(placed)) => placed.position,
             _ => 0,
         };
-        let mut walk = segment.walk(start)?;
-        loop {
-            match walk.step()? {
-                Step::Batch(placed) if placed.head.base_offset >= from => visit(&placed.head),
-                Step::Batch(_) | Step::Damage(_) => (),
-                Step::Broken(_) | Step::End => break,
+        segment.each_head(start, |placed| {
+            if placed.head.base_offset >= from {
+                visit(&placed.head);
             }
-        }
+        })?;
     }
     Ok(())
 }

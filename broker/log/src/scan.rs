@@ -51,7 +51,9 @@ pub(crate) fn scan<F: Files>(
     let mut scanned = Scanned { position: plan.position, end: plan.expected, damage: Vec::new(), batches: 0 };
     let mut previous = None;
     while scanned.position < plan.bytes {
-        let here = scanner.batch_at(scanned.position, scanned.end)?.map(|head| (scanned.position, head));
+        // Offsets have no gaps, and the checksum does not cover them: a batch that begins with another is broken.
+        let here = scanner.batch_at(scanned.position, scanned.end)?.filter(|head| head.base_offset == scanned.end);
+        let here = here.map(|head| (scanned.position, head));
         let found = match here {
             Some(found) => Some(found),
             None => {

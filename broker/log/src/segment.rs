@@ -74,6 +74,8 @@ pub(crate) struct Segment<F: Files> {
     pub(crate) indexes: Indexes<F>,
     /// It is out of the log; its files may be gone.
     gone: AtomicBool,
+    /// It was cut back since it was synced: unless that is synced too, a power loss may bring back what was cut.
+    pub(crate) was_cut: AtomicBool,
     /// Room was reserved behind the end.
     pub(crate) has_room: AtomicBool,
 }
@@ -83,7 +85,17 @@ impl<F: Files> Segment<F> {
         let inner = Inner { state, damage: Vec::new(), recent: VecDeque::new(), borders: Vec::new(), oldest_border: 0 };
         let inner = Mutex::new(inner);
         let (log, indexes) = (Slot::new(), Indexes::new());
-        Segment { home, base, interval, inner, log, indexes, gone: false.into(), has_room: false.into() }
+        Segment {
+            home,
+            base,
+            interval,
+            inner,
+            log,
+            indexes,
+            gone: false.into(),
+            was_cut: false.into(),
+            has_room: false.into(),
+        }
     }
 
     pub(crate) fn files(&self) -> &F {
@@ -114,6 +126,16 @@ impl<F: Files> Segment<F> {
         let mut inner = self.inner.lock();
         inner.damage = damage;
         inner.borders.clear();
+    }
+
+    /// Marks what cannot be read. Not what was cut meanwhile.
+    pub(crate) fn add_damage(&self, damage: Damage) {
+        let mut inner = self.inner.lock();
+        if damage.position + damage.bytes <= inner.state.bytes {
+            inner.damage.push(damage);
+            inner.damage.sort_by_key(|damage| damage.position);
+            inner.borders.clear();
+        }
     }
 
     /// Up to where it may be read from `position` on: the next damage or the end, and the offset there.
@@ -152,6 +174,10 @@ impl<F: Files> Segment<F> {
         self.gone.load(Ordering::Acquire)
     }
 
+    pub(crate) fn was_cut(&self) -> bool {
+        self.was_cut.load(Ordering::Acquire)
+    }
+
     /// It is out of the log: its files may go at any time.
     pub(crate) fn leave(&self) {
         self.gone.store(true, Ordering::Release);
@@ -162,7 +188,8 @@ impl<F: Files> Segment<F> {
             let inner = self.inner.lock();
             (inner.state.bytes, inner.damage.clone())
         };
-        Ok(Walk::new(self.files().clone(), self.log()?, (position, bytes), damage))
+        let walk = Walk::new(self.files().clone(), self.log()?, (position, bytes), damage);
+        Ok(if position == 0 { walk.expecting(self.base) } else { walk })
     }
 
     /// Notes batches that were written at the end: readers see them from here on.

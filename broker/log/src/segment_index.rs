@@ -216,14 +216,7 @@ impl<F: Files> Segment<F> {
     fn rebuild(&self, held: &mut MutexGuard<'_, Held>) -> io::Result<()> {
         let mut progress = Progress::new(self.base, self.interval);
         let mut entries = NewEntries::default();
-        let mut walk = self.walk(0)?;
-        loop {
-            match walk.step()? {
-                Step::Batch(placed) => progress.step(&placed.head, placed.position, &mut entries),
-                Step::Damage(_) => (),
-                Step::Broken(_) | Step::End => break,
-            }
-        }
+        self.each_head(0, |placed| progress.step(&placed.head, placed.position, &mut entries))?;
         if self.state().closed {
             progress.time_entry(&mut entries);
         }

@@ -161,17 +161,21 @@ impl<F: Files> Shared<F> {
 
     fn sync_files(&self, flushed_end: Offset) -> Result<(), SyncError> {
         let is_unsynced = |segment: &&Arc<Segment<F>>| segment.state().end > flushed_end;
+        let closed: Vec<_> = self.chores.lock().closed.clone();
         let mut unsynced: Vec<_> = self.segments.read().iter().rev().take_while(is_unsynced).cloned().collect();
-        for segment in unsynced.drain(..).rev() {
+        unsynced.extend(closed.iter().filter(|segment| !is_unsynced(segment) && segment.was_cut()).cloned());
+        // The oldest first, so that what a power loss leaves has no gap.
+        unsynced.sort_by_key(|segment| segment.base);
+        for segment in unsynced {
             let log = match segment.log() {
                 // Retention took it meanwhile.
                 Err(_) if segment.is_gone() => continue,
                 log => log.map_err(SyncError::NotBegun)?,
             };
+            segment.was_cut.store(false, Ordering::Release);
             self.files().sync(&log).map_err(SyncError::Failed)?;
         }
         // The recovery point must not pass an index that could be lost: it would not be looked at again.
-        let closed: Vec<_> = self.chores.lock().closed.clone();
         closed.iter().try_for_each(|segment| self.sync_indexes(segment))
     }
 

@@ -10,29 +10,29 @@ use bytes::Bytes;
 use crate::files::{Change, sync_dir};
 use crate::*;
 
-const TOPIC: TopicId = TopicId([7; 16]);
-const DIR: &str = "/data/t-0";
+pub(crate) const TOPIC: TopicId = TopicId([7; 16]);
+pub(crate) const DIR: &str = "/data/t-0";
 
-fn dir() -> PathBuf {
+pub(crate) fn dir() -> PathBuf {
     PathBuf::from(DIR)
 }
 
-fn config() -> LogConfig {
+pub(crate) fn config() -> LogConfig {
     LogConfig { segment_bytes: 4000, index_interval_bytes: 200, durability: Durability::Disk, ..LogConfig::default() }
 }
 
-fn memory() -> MemFiles {
+pub(crate) fn memory() -> MemFiles {
     let files = MemFiles::new();
     files.change(Change::MakeDir(Path::new("/data"))).unwrap();
     sync_dir(&files, Path::new("/")).unwrap();
     files
 }
 
-fn hints(recovery_point: i64) -> OpenHints {
+pub(crate) fn hints(recovery_point: i64) -> OpenHints {
     OpenHints { recovery_point: Offset(recovery_point), ..OpenHints::unknown(TOPIC, Timestamp(1_000_000)) }
 }
 
-fn batch(codec: Codec, timestamp: i64, count: usize, fill: usize) -> Bytes {
+pub(crate) fn batch(codec: Codec, timestamp: i64, count: usize, fill: usize) -> Bytes {
     let mut builder = BatchBuilder::new(codec);
     for n in 0..count {
         builder.push(Timestamp(timestamp + n as i64), None, Some(&vec![(timestamp % 251) as u8; fill]), &[]);
@@ -40,18 +40,18 @@ fn batch(codec: Codec, timestamp: i64, count: usize, fill: usize) -> Bytes {
     builder.finish(Offset::ZERO, LeaderEpoch(-1))
 }
 
-fn produced(producer: i64, sequence: i32, count: usize) -> Bytes {
+pub(crate) fn produced(producer: i64, sequence: i32, count: usize) -> Bytes {
     let mut builder =
         BatchBuilder::new(Codec::None).producer(ProducerId(producer), ProducerEpoch(0), Sequence(sequence));
     (0..count).for_each(|n| builder.push(Timestamp(n as i64), None, Some(b"v"), &[]));
     builder.finish(Offset::ZERO, LeaderEpoch(-1))
 }
 
-fn prepared(batch: &Bytes) -> PreparedBatch<'_> {
+pub(crate) fn prepared(batch: &Bytes) -> PreparedBatch<'_> {
     PreparedBatch { head: BatchHead::parse(batch).unwrap(), body: &batch[BATCH_HEAD_BYTES..] }
 }
 
-fn append<F: Files>(log: &mut Log<F>, batch: &Bytes) -> Appended {
+pub(crate) fn append<F: Files>(log: &mut Log<F>, batch: &Bytes) -> Appended {
     log.append(&[prepared(batch)], Timestamp(1_000_000)).unwrap()[0]
 }
 
@@ -60,7 +60,7 @@ fn open(files: &MemFiles, hints: &OpenHints) -> (Log<MemFiles>, RecoveryReport) 
 }
 
 /// Everything that can be read by slices from `from` on: base offset and body of each batch.
-fn read_all<F: Files>(log: &LogReader<F>, from: Offset, up_to: Offset, bytes_max: u32) -> Vec<(i64, Bytes)> {
+pub(crate) fn read_all<F: Files>(log: &LogReader<F>, from: Offset, up_to: Offset, bytes_max: u32) -> Vec<(i64, Bytes)> {
     let (mut out, mut next) = (Vec::new(), from);
     while let Some(slice) = log.slice(next, bytes_max, up_to, FirstBatch::Whole).unwrap() {
         let bytes = log.read(&slice).unwrap();
@@ -81,10 +81,10 @@ fn read_all<F: Files>(log: &LogReader<F>, from: Offset, up_to: Offset, bytes_max
     out
 }
 
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
@@ -269,7 +269,7 @@ fn filled(files: &MemFiles, count: usize) -> Log<MemFiles> {
     log
 }
 
-fn file(base: i64, kind: &str) -> PathBuf {
+pub(crate) fn file(base: i64, kind: &str) -> PathBuf {
     Path::new(DIR).join(format!("{base:020}.{kind}"))
 }
 

@@ -89,7 +89,12 @@ impl<F: Files> LogReader<F> {
                     }
                 }
                 Step::Damage(damage) => return Err(ReadError::Damaged { from: damage.from, to: damage.to }),
-                Step::Broken(_) => return Err(ReadError::Damaged { from: segment.base, to: segment.state().end }),
+                Step::Broken(gap) => {
+                    let whole = (segment.base, segment.state().end);
+                    let marked = segment.mark_broken(gap)?.map(|damage| (damage.from, damage.to));
+                    let (from, to) = marked.unwrap_or(whole);
+                    return Err(ReadError::Damaged { from, to });
+                }
                 Step::End => return Ok(None),
             }
         }

@@ -48,17 +48,30 @@ pub(crate) enum Step {
     Batch(Placed),
     /// A stretch that is marked as damaged.
     Damage(Damage),
-    /// No batch lies here, although one should.
-    Broken(u64),
+    /// A batch should lie here, and does not.
+    Broken(Gap),
     /// The end.
     End,
 }
 
-/// Walks a segment from a position to a limit.
+/// Where a walk came to an end too early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) position: u64,
+    /// The offset that the batch there should begin with, where that is known.
+    pub(crate) expected: Option<Offset>,
+    /// The batch before it, of which only the head was looked at: its length may be what is wrong.
+    pub(crate) previous: Option<Placed>,
+}
+
+/// Walks a segment from a position to a limit. Offsets have no gaps but those of damage.
 pub(crate) struct Walk<F: Files> {
     files: F,
     handle: Arc<F::Handle>,
     position: u64,
+    /// The offset that the next batch begins with: it is not covered by the checksum, so only this tells that it is wrong.
+    expected: Option<Offset>,
+    previous: Option<Placed>,
     limit: u64,
     damage: std::vec::IntoIter<Damage>,
     ahead: [u8; READ_AHEAD_BYTES],
@@ -73,7 +86,14 @@ impl<F: Files> Walk<F> {
         damage.retain(|damage| damage.position >= position);
         let ahead = [0; READ_AHEAD_BYTES];
         let (damage, ahead_at, ahead_bytes) = (damage.into_iter(), 0, 0);
-        Walk { files, handle, position, limit, damage, ahead, ahead_at, ahead_bytes, read_next: FIRST_READ_BYTES }
+        let (expected, previous, read_next) = (None, None, FIRST_READ_BYTES);
+        Walk { files, handle, position, expected, previous, limit, damage, ahead, ahead_at, ahead_bytes, read_next }
+    }
+
+    /// The first batch must begin with this offset.
+    pub(crate) fn expecting(mut self, base: Offset) -> Walk<F> {
+        self.expected = Some(base);
+        self
     }
 
     pub(crate) fn step(&mut self) -> io::Result<Step> {
@@ -82,16 +102,20 @@ impl<F: Files> Walk<F> {
         {
             self.damage.next();
             self.position = self.position.max(next.position + next.bytes);
+            (self.expected, self.previous) = (Some(next.to), None);
             return Ok(Step::Damage(next));
         }
         if self.position >= self.limit {
             return Ok(Step::End);
         }
-        let Some(head) = self.head()? else { return Ok(Step::Broken(self.position)) };
+        let gap = Gap { position: self.position, expected: self.expected, previous: self.previous };
+        let Some(head) = self.head()? else { return Ok(Step::Broken(gap)) };
         let placed = Placed { head, position: self.position };
-        if placed.end() > self.limit || head.last_offset_delta < 0 {
-            return Ok(Step::Broken(self.position));
+        let is_out_of_order = self.expected.is_some_and(|expected| expected != head.base_offset);
+        if placed.end() > self.limit || head.last_offset_delta < 0 || is_out_of_order {
+            return Ok(Step::Broken(gap));
         }
+        (self.expected, self.previous) = (Some(head.next_offset()), Some(placed));
         self.position = placed.end();
         self.read_next = if head.total_bytes() < READ_AHEAD_BYTES / 2 { READ_AHEAD_BYTES } else { BATCH_HEAD_BYTES };
         Ok(Step::Batch(placed))

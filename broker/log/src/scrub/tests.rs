@@ -196,7 +196,8 @@ fn wherever_a_bit_flips_it_is_found_and_the_bytes_can_be_had_again() {
             let _ = world.log.slice(world.batches[n].0, 1, world.log.end(), FirstBatch::Whole);
         }
         let (_, suspects) = pass(&world.log, 400);
-        assert!(!suspects.is_empty());
+        // What a reader met is marked already.
+        assert!(!suspects.is_empty() || !world.log.damaged().is_empty());
         for suspect in &suspects {
             assert!(world.log.mark_damaged(suspect).unwrap(), "{suspect:?}");
         }
@@ -208,8 +209,7 @@ fn wherever_a_bit_flips_it_is_found_and_the_bytes_can_be_had_again() {
             }
         }
         let all: Vec<Bytes> = world.batches.iter().map(|(_, batch)| batch.clone()).collect();
-        for suspect in &suspects {
-            let (from, to) = suspect.offsets();
+        for (from, to) in world.log.damaged() {
             assert_eq!(world.log.heal(from, &all).unwrap(), to);
         }
         if !EPOCH.contains(&world.at(segment, (byte + 200) % usize::try_from(bytes).unwrap()).1) {
