@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--all", action="store_true", help="all workloads")
     made.add_argument("--quick", action="store_true", help="a smoke run with small workloads; its numbers mean nothing")
     made.add_argument("--name", help="the result's name (compare; quick for a smoke run)")
+    made.add_argument("--profile", action="store_true", help="flame graphs beside the result; its numbers mean nothing")
     made.add_argument("--servers", default="strata,kafka", help="one of them alone: strata or kafka")
     made.add_argument("--gib", type=float, help="data of the restart workloads, GiB (10)")
     made.add_argument("--minutes", type=float, default=90.0, help="no round begins later than this (90)")
@@ -126,7 +127,8 @@ def main() -> None:
         return
     plan.work = Path(tempfile.mkdtemp(prefix="strata-compare-", dir=options.work))
     plan.deadline = time.monotonic() + options.minutes * 60
-    report = Report(options.name or ("quick" if options.quick else "compare"), plan)
+    plan.profiles = RESULTS if options.profile else None
+    report = Report(options.name or ("quick" if options.quick or options.profile else "compare"), plan)
     run = Run(plan, lambda line: print(line, flush=True), report.write)
     try:
         run.all()

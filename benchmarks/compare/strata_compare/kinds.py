@@ -5,21 +5,23 @@ and start servers of their own; `LIMITS` need no server. A metric's name ends wi
 """
 
 import contextlib
+import os
 import statistics
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from strata_lab.broker import Broker
 
 from . import load, meter, servers
-from .pressure import evict, evicting, syncing
+from .pressure import again_and_again, evict
 from .workloads import FILLED_RECORDS, Workload
 
 Measured = tuple[dict[str, float], dict]
 PER_RECORD_BYTES = 1024
+# Of the 10 partitions whose latency is compared with that beside 10,000.
+FEW_RECORDS = 400_000
 MB = 1e6
 
 
@@ -60,7 +62,7 @@ class Session:
         load.load("produce", bootstrap=self.server.bootstrap, topic=topic, records=records // 15, **small)
         large = {"batch_bytes": 131_072, "record_bytes": 1024, "acks": "1"}
         load.load("produce", bootstrap=self.server.bootstrap, topic=topic, records=records, **large)
-        load.load("fetch", bootstrap=self.server.bootstrap, topic=topic, discard=True)
+        load.load("fetch", bootstrap=self.server.bootstrap, topic=topic)
         load.delete_topic(self.server, topic)
 
     def topic(self, name: str, partitions: int, config: dict[str, str]) -> str:
@@ -91,10 +93,19 @@ def produce(session: Session, workload: Workload, options: dict[str, Any]) -> Me
 
 
 def fetch(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
-    topic = session.data(options.pop("filled", FILLED_RECORDS))
+    """Reads the same data from its beginning, again and again until enough time was spent: once is over too soon."""
+    topic, enough = session.data(options.pop("filled", FILLED_RECORDS)), options.pop("seconds")
     load.load("fetch", bootstrap=session.server.bootstrap, topic=topic, discard=True)
-    printed = load.drive(session.server, "fetch", topic=topic, **options)
-    return of_load(printed), printed
+    before, runs = meter.used(session.server.pid), []
+    while sum(run["seconds"] for run in runs) < enough:
+        runs.append(load.drive(session.server, "fetch", topic=topic, **options))
+    total = {name: sum(run[name] for run in runs) for name in ("records", "bytes", "seconds", "client_cpu_seconds")}
+    for name in ("records", "bytes"):
+        total[f"{name}_per_second"] = total[name] / total["seconds"]
+    total["server"] = meter.between(before, meter.used(session.server.pid))
+    total["server"]["rss_bytes"] = meter.rss_bytes(session.server.pid)
+    total["latency_us"] = runs[-1]["latency_us"]
+    return of_load(total), total | {"runs": len(runs)}
 
 
 def end_to_end(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
@@ -198,7 +209,7 @@ def partitions(nursery: Nursery, workload: Workload, options: dict[str, Any]) ->
     server, metrics = nursery.server(), {}
     servers.start(server)
     load.create_topic(server, "few", 10, {})
-    fill(server, "few", 20_000)
+    fill(server, "few", FEW_RECORDS)
     few = _latencies(server, "few", options)
     rss = meter.rss_bytes(server.pid)
     topics = [f"many-{index}" for index in range(options["topics"])]
@@ -210,7 +221,8 @@ def partitions(nursery: Nursery, workload: Workload, options: dict[str, Any]) ->
     metrics["rss_kib_per_created_partition"] = (meter.rss_bytes(server.pid) - rss) / 1024 / count
     for topic in topics:
         one_each = {"batch_records": 1, "record_bytes": 100, "acks": "1", "records": options["partitions_each"]}
-        load.load("produce", bootstrap=server.bootstrap, topic=topic, connections=4, **one_each)
+        # One connection takes the partitions strictly in turn.
+        load.load("produce", bootstrap=server.bootstrap, topic=topic, connections=1, **one_each)
     many = _latencies(server, topics[0], options)
     time.sleep(min(3.0, options["idle_seconds"]))
     metrics |= idle(server, options["idle_seconds"])
@@ -222,7 +234,7 @@ def partitions(nursery: Nursery, workload: Workload, options: dict[str, Any]) ->
     began = time.perf_counter()
     server.stop()
     metrics["clean_stop_s"] = time.perf_counter() - began
-    metrics |= _restart(server, topics[-1], options["partitions_each"], "clean_restart_s", "clean_restart_all_s")
+    metrics |= _restart(server, topics[-1], options["partitions_each"], "clean_restart_s", "clean_restart_last_s")
     return metrics, {"few": few, "many": many}
 
 
@@ -231,28 +243,19 @@ def _latencies(server: Broker, topic: str, options: dict[str, Any]) -> dict[str,
     sent = {"batch_records": 1, "record_bytes": 100, "acks": "1", "connections": 4, "in_flight": 1}
     sent |= {"rate": options["rate"], "seconds": options["seconds"], "warmup_records": options["rate"] // 2}
     produced = load.drive(server, "produce", topic=topic, **sent)
-    read = {"connections": 2, "bytes": 65_536, "request_bytes": 65_536, "seconds": options["seconds"]}
-    fetched = load.drive(server, "fetch", topic="few", partitions=10, **read)
+    read = {"connections": 2, "bytes": 65_536, "request_bytes": 65_536}
+    fetched = load.drive(server, "fetch", topic="few", **read)
     return {"produce_p99_us": produced["latency_us"]["p99"], "fetch_p99_us": fetched["latency_us"]["p99"]}
 
 
-def _restart(server: Broker, topic: str, count: int, first: str, every: str) -> dict[str, float]:
+def _restart(server: Broker, topic: str, count: int, first: str, last: str) -> dict[str, float]:
     """Starts a server that was stopped; seconds until a record of one partition, and of its last, can be fetched."""
-    waiting = load.wait_for_record(server, topic, 0, 0, servers.FIRST_ANSWER_SECONDS)
     began = time.perf_counter()
     server.launch()
-    _ended(waiting, server)
+    servers.await_record(server, topic, 0)
     metrics = {first: time.perf_counter() - began}
-    _ended(load.wait_for_record(server, topic, count - 1, 0, servers.FIRST_ANSWER_SECONDS), server)
-    return metrics | {every: time.perf_counter() - began}
-
-
-def _ended(waiting: subprocess.Popen, server: Broker) -> None:
-    try:
-        _, said = waiting.communicate(timeout=servers.FIRST_ANSWER_SECONDS + 30)
-    finally:
-        waiting.kill()
-    assert waiting.returncode == 0, f"no record could be fetched: {said}\n{server.child.tail() if server.child else ''}"
+    servers.await_record(server, topic, count - 1)
+    return metrics | {last: time.perf_counter() - began}
 
 
 def restart(nursery: Nursery, workload: Workload, options: dict[str, Any]) -> Measured:
@@ -260,13 +263,14 @@ def restart(nursery: Nursery, workload: Workload, options: dict[str, Any]) -> Me
     server, topic = nursery.server(), "kept"
     servers.start(server)
     load.create_topic(server, topic, workload.partitions, {}, seconds=300.0)
-    fill(server, topic, options["bytes"] // PER_RECORD_BYTES)
+    # At least one batch for each partition.
+    fill(server, topic, max(options["bytes"], workload.partitions << 18) // PER_RECORD_BYTES)
     server.kill()
-    metrics = _restart(server, topic, workload.partitions, "first_fetch_s", "all_answer_s")
+    metrics = _restart(server, topic, workload.partitions, "first_fetch_s", "last_fetch_s")
     metrics["restart_rss_mb"] = meter.rss_bytes(server.pid) / MB
     server.kill()
     evict(server.data, "*")
-    metrics |= _restart(server, topic, workload.partitions, "first_fetch_cold_s", "all_answer_cold_s")
+    metrics |= _restart(server, topic, workload.partitions, "first_fetch_cold_s", "last_fetch_cold_s")
     return metrics, {}
 
 
@@ -281,23 +285,39 @@ def isolation(nursery: Nursery, workload: Workload, options: dict[str, Any]) -> 
     light = {"rate": options["rate"], "record_bytes": 1024, "acks": "1", "seconds": options["seconds"], "warmup_seconds": 1}
     load.create_topic(server, "light", 1, {})
     quiet = load.drive(server, "end-to-end", topic="light", **light)
-    lasts = options["seconds"] + 3
-    log = server.directory / "pressure.log"
-    if options["pressure"] == "writeback":
-        load.create_topic(server, "heavy", 4, {})
-        heavy = {"batch_bytes": 131_072, "record_bytes": 1024, "acks": "1", "rate": 150_000, "seconds": lasts}
-        pressing = load.start_load(server, log, "produce", topic="heavy", **heavy)
-        around = syncing()
-    else:
-        pressing = load.start_load(server, log, "fetch", topic="data", connections=1, seconds=lasts, discard=True)
-        around = evicting(server.data, "data-*") if options["pressure"] == "evicted" else contextlib.nullcontext([0])
-    with around as done:
+    with _pressure(session, options) as done:
         pressed = load.drive(server, "end-to-end", topic="light", **light)
-    assert pressing.running() or pressing.exit_code() == 0, f"the pressure ended early:\n{pressing.tail()}"
-    pressing.kill()
     metrics = of_load(pressed) | {"quiet_p99_us": quiet["latency_us"]["p99"]}
     metrics["p99_ratio"] = metrics["p99_us"] / metrics["quiet_p99_us"]
-    return metrics, {"quiet": quiet, "pressed": pressed, "times_pressed": done[0]}
+    return metrics, {"quiet": quiet, "pressed": pressed, "pressed_times": dict(done)}
+
+
+@contextlib.contextmanager
+def _pressure(session: Session, options: dict[str, Any]) -> Iterator[dict[str, int]]:
+    """Keeps the server busy while the block runs; yields how often each thing was done."""
+    server, done = session.server, {}
+    with contextlib.ExitStack() as all_of:
+        if options["pressure"] == "writeback":
+            load.create_topic(server, "heavy", 4, {})
+            heavy = {
+                "batch_bytes": 131_072,
+                "record_bytes": 1024,
+                "acks": "1",
+                "rate": 150_000,
+                "seconds": options["seconds"] + 5,
+            }
+            child = load.start_load(server, server.directory / "heavy.log", "produce", topic="heavy", **heavy)
+            all_of.callback(child.kill)
+            all_of.enter_context(again_and_again("synced", os.sync, 0.01, done))
+            yield done
+            assert child.running() or child.exit_code() == 0, f"the heavy producer ended early:\n{child.tail()}"
+            return
+        topic = session.data(options["filled"])
+        read = lambda: load.load("fetch", bootstrap=server.bootstrap, topic=topic, discard=True)  # noqa: E731
+        if options["pressure"] == "evicted":
+            all_of.enter_context(again_and_again("evicted", lambda: evict(server.data, "data-*"), 0.2, done))
+        all_of.enter_context(again_and_again("read", read, 0.0, done))
+        yield done
 
 
 ALONE: dict[str, Callable[[Nursery, Workload, dict[str, Any]], Measured]] = {

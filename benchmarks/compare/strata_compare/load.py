@@ -76,13 +76,6 @@ def delete_topic(server: Broker, topic: str) -> None:
     _run([os.environ["STRATA_LOAD_BIN"], "topic", "delete", "--bootstrap", server.bootstrap, "--topic", topic], 60.0)
 
 
-def wait_for_record(server: Broker, topic: str, partition: int, offset: int, seconds: float) -> subprocess.Popen:
-    """Starts a program that ends as soon as this record can be fetched; the server may start after it."""
-    where = {"bootstrap": server.bootstrap, "topic": topic, "partition": partition, "offset": offset}
-    argv = [os.environ["STRATA_LOAD_BIN"], "wait", *arguments(where | {"timeout_seconds": int(seconds)})]
-    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
 def _tool(server: Broker, main_class: str, *options: str) -> tuple[str, dict]:
     """Runs one of Kafka's tools; what it printed, and what the server used meanwhile."""
     before = meter.used(server.pid)

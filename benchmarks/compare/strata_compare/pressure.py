@@ -1,12 +1,10 @@
-"""What makes life hard for a server: pages that are no longer there, and writeback."""
+"""What makes life hard for a server: pages that are no longer there, and what is done to it again and again."""
 
 import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-EVERY_SECONDS = 0.2
 
 
 def evict(data: Path, partitions: str) -> None:
@@ -24,29 +22,26 @@ def evict(data: Path, partitions: str) -> None:
 
 
 @contextlib.contextmanager
-def _again_and_again(act: Callable[[], None], pause: float) -> Iterator[list[int]]:
-    """Acts in a thread until the block ends; yields a list whose only number counts the times."""
-    over, done = threading.Event(), [0]
+def again_and_again(name: str, act: Callable[[], object], pause: float, done: dict[str, int]) -> Iterator[None]:
+    """Acts in a thread until the block ends, with a pause after each time, and counts; what went wrong is raised then."""
+    over, failures = threading.Event(), []
+    done[name] = 0
 
     def work() -> None:
-        while not over.is_set():
-            act()
-            done[0] += 1
-            over.wait(pause)
+        try:
+            while not over.is_set():
+                act()
+                done[name] += 1
+                over.wait(pause)
+        except Exception as error:  # raised again below, in the thread that waits for it
+            failures.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
-        yield done
+        yield
     finally:
         over.set()
         thread.join()
-
-
-def evicting(data: Path, partitions: str) -> contextlib.AbstractContextManager[list[int]]:
-    return _again_and_again(lambda: evict(data, partitions), EVERY_SECONDS)
-
-
-def syncing() -> contextlib.AbstractContextManager[list[int]]:
-    """Has the kernel write back all that is dirty, without pause."""
-    return _again_and_again(os.sync, 0.01)
+    if failures:
+        raise failures[0]

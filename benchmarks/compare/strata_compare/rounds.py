@@ -4,6 +4,7 @@ One server runs at a time. A workload that fails is recorded as failed and the r
 written lies below one directory, which is emptied as servers go.
 """
 
+import contextlib
 import dataclasses
 import shutil
 import time
@@ -14,10 +15,12 @@ from typing import Any
 
 from strata_lab.stores import REPOSITORY
 
-from . import kinds, servers
+from . import flame, kinds, servers
 from .workloads import Group, Workload
 
 WARM_UP_RECORDS = 300_000
+# A round that began in time may go on for so long.
+GRACE_SECONDS = 600.0
 # Of one start, warm-up and end of a shared server, with Strata and with Kafka.
 SESSION_SECONDS = (3.0, 9.0)
 
@@ -31,6 +34,8 @@ class Plan:
     # time.monotonic() after which no round begins.
     deadline: float
     kinds: tuple[str, ...] = ("strata", "kafka")
+    # Where flame graphs of Strata go, if they are wanted.
+    profiles: Path | None = None
 
 
 @dataclasses.dataclass
@@ -121,13 +126,20 @@ class Run:
                     nonlocal session
                     if session is None:
                         session = self._warm(nursery)
-                    return kinds.SHARED[workload.kind](session, workload, options)
+                    with self._profiled(session, workload):
+                        return kinds.SHARED[workload.kind](session, workload, options)
 
                 if not self._measure(workload, kind, number, measure):
                     nursery.close()
                     session = None
         finally:
             nursery.close()
+
+    def _profiled(self, session: kinds.Session, workload: Workload) -> contextlib.AbstractContextManager[None]:
+        if self.plan.profiles is None:
+            return contextlib.nullcontext()
+        drawing = self.plan.profiles / f"flame-{session.server.kind}-{workload.name}.svg"
+        return flame.profiled(session.server.pid, self.plan.work, drawing, f"{session.server.kind}, {workload.says}")
 
     def _warm(self, nursery: kinds.Nursery) -> kinds.Session:
         session = kinds.Session(nursery.server())
@@ -140,6 +152,7 @@ class Run:
         sample = Sample(workload.name, kind, number, len(self.samples), 0.0, {})
         began = time.monotonic()
         try:
+            assert began < self.plan.deadline + GRACE_SECONDS, "the time was over"
             metrics, sample.raw = act(options)
             sample.metrics = {name: float(f"{value:.6g}") for name, value in metrics.items()}
         except Exception as error:  # whatever it is: it is recorded, and the others go on

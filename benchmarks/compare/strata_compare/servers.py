@@ -7,6 +7,8 @@ for a quick start. Its directory is formatted once a run and copied, which saves
 import os
 import re
 import shutil
+import socket
+import struct
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from strata_lab.broker import ApacheKafka, Broker, Strata
 
 HERE = Path(__file__).resolve().parent.parent
 FIRST_ANSWER_SECONDS = 180.0
+FETCH = 1
 
 
 def properties(path: Path) -> dict[str, str]:
@@ -93,6 +96,39 @@ def await_first_answer(server: Broker) -> None:
                 return
         except (OSError, AssertionError):
             time.sleep(0.001)
+
+
+def await_record(server: Broker, topic: str, partition: int) -> None:
+    """Asks for the first record of a partition each millisecond until it comes."""
+    deadline = time.perf_counter() + FIRST_ANSWER_SECONDS
+    while True:
+        assert server.child is not None and server.child.running(), (
+            f"it ended:\n{server.child.tail() if server.child else ''}"
+        )
+        assert time.perf_counter() < deadline, f"no record of {topic}-{partition} after {FIRST_ANSWER_SECONDS:.0f} s"
+        try:
+            with frames.connect(server.address, 30.0) as connection:
+                while not _has_record(connection, topic, partition):
+                    assert time.perf_counter() < deadline
+                    time.sleep(0.001)
+                return
+        except OSError:
+            time.sleep(0.001)
+
+
+def _has_record(connection: socket.socket, topic: str, partition: int) -> bool:
+    """One Fetch (version 4) at offset 0, which waits for nothing."""
+    name = topic.encode()
+    body = struct.pack(">iiiib", -1, 0, 1, 1 << 20, 0)
+    body += struct.pack(">ih", 1, len(name)) + name + struct.pack(">iiqi", 1, partition, 0, 4096)
+    connection.sendall(frames.request(FETCH, 4, body))
+    answer = frames.receive(connection)
+    # Correlation, throttle, one topic with its name, one partition: index, error, two offsets, aborted, records.
+    at = 4 + 4 + 4 + 2 + len(name) + 4 + 4
+    (error,) = struct.unpack_from(">h", answer, at)
+    (aborted,) = struct.unpack_from(">i", answer, at + 18)
+    (records,) = struct.unpack_from(">i", answer, at + 22 + 16 * max(aborted, 0))
+    return error == 0 and records > 0
 
 
 def start(server: Broker) -> float:
