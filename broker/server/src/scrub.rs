@@ -11,13 +11,14 @@
 //! Start reading at [`run`].
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_log::{AppendError, ScrubCursor, Scrubbed};
 use broker_model::{ErrorCode, Offset, TopicPartition};
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -28,8 +29,10 @@ use crate::replica::Partition;
 const STEP_BYTES_MAX: u64 = 1 << 20;
 /// Read from the bucket at once to repair.
 const HEAL_BYTES: usize = 1 << 20;
-/// After opening a log that nobody used.
-const OPEN_REST: Duration = Duration::from_secs(1);
+/// After opening a log that nobody used, which costs memory as long as the process lives.
+const OPEN_REST: Duration = Duration::from_secs(10);
+/// How long the bucket may take; the next round asks again.
+const COLD_WAIT: Duration = Duration::from_secs(60);
 /// What is owed to the budget is waited for when it is so much: timers are no finer.
 const OWED_MIN: Duration = Duration::from_millis(10);
 /// The pause between two rounds, and how it follows from what a round took.
@@ -93,9 +96,14 @@ impl From<JoinError> for Failed {
 
 impl Scrubber {
     async fn round(&mut self) {
+        // Only names are held: a round may take days, and topics go meanwhile.
         let topics = self.broker.topics.load_full();
-        for partition in topics.iter().flat_map(|topic| topic.partitions()) {
-            match self.partition(partition).await {
+        let ids: Vec<_> = topics.iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id).collect();
+        drop(topics);
+        for id in ids {
+            let topic = self.broker.topics.load().by_id(id.topic).cloned();
+            let Some(partition) = topic.and_then(|topic| topic.partition(id.partition).cloned()) else { continue };
+            match self.partition(&partition).await {
                 Ok(()) | Err(Failed::Log) => {}
                 Err(Failed::Join) => return,
             }
@@ -156,17 +164,27 @@ impl Scrubber {
     async fn heal(&mut self, partition: &Arc<Partition>, from: Offset, to: Offset) -> Result<(), Failed> {
         let end = partition.tiered_end().map_or(from, |end| end.min(to));
         let mut next = from;
-        while next < end {
-            let Ok(chunks) = partition.read_cold(next, HEAL_BYTES).await else { return Ok(()) };
+        while next < end && !self.told.contains(&(partition.id, next)) {
+            let chunks = match timeout(COLD_WAIT, partition.read_cold(next, HEAL_BYTES)).await {
+                Ok(Ok(chunks)) => chunks,
+                Ok(Err(ErrorCode::KafkaStorageError)) => {
+                    self.tell(partition, next, &"the bucket's copy is damaged too");
+                    return Ok(());
+                }
+                // The store does not answer now.
+                Ok(Err(_)) | Err(_) => return Ok(()),
+            };
             let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
             let log = partition.shared_log()?;
             let at = next;
             match spawn_blocking(move || log.lock().heal(at, &chunks)).await? {
                 Ok(healed) => next = healed,
-                Err(error) => {
+                Err(error @ AppendError::Invalid(_)) => {
                     self.tell(partition, next, &error);
                     return Ok(());
                 }
+                // The disk is full or fails, which is told where it is met.
+                Err(_) => return Ok(()),
             }
             self.wait(bytes).await;
         }
@@ -176,8 +194,12 @@ impl Scrubber {
         Ok(())
     }
 
-    fn tell(&mut self, partition: &Partition, at: Offset, error: &AppendError) {
-        if self.told.len() < TOLD_MAX && self.told.insert((partition.id, at)) {
+    /// Says once that damage stays, and tries no more while this process lives.
+    fn tell(&mut self, partition: &Partition, at: Offset, error: &dyn Display) {
+        if self.told.len() >= TOLD_MAX {
+            self.told.clear();
+        }
+        if self.told.insert((partition.id, at)) {
             warn!(%partition, %at, %error, "damaged records cannot be healed from the bucket");
         }
     }
