@@ -249,7 +249,10 @@ fn nothing_is_written_but_what_is_missing() {
     let segment = world.segments()[2].0;
     let (n, _) = world.at(segment, 1000);
     let (base, whole) = world.batches[n].clone();
-    assert!(matches!(world.log.heal(base, &[whole.clone()]), Err(AppendError::Invalid(_))), "it is not damaged");
+    assert!(
+        matches!(world.log.heal(base, std::slice::from_ref(&whole)), Err(AppendError::Invalid(_))),
+        "it is not damaged"
+    );
     world.flip(segment, 1000, 1);
     let (_, suspects) = pass(&world.log, 500);
     world.log.mark_damaged(&suspects[0]).unwrap();
