@@ -12,17 +12,17 @@ use broker_metadata::{CreateMode, CreateTopics, Existing, NewTopic, Output, Requ
 use broker_model::config::ConfigValues;
 use broker_model::{ErrorCode, NodeId, ProducerId, TopicId, limits};
 
-use crate::api::FetchSessions;
 use crate::coordinator::Handle;
 use crate::errors;
+use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::lag::Lags;
 use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::buffers::Buffers;
+use crate::random;
 use crate::settings::{HostPort, Settings};
-use crate::tier::fresh_nonce;
-use crate::topics::{OFFSETS_TOPIC, TopicTable};
+use crate::topics::{FoundPartition, OFFSETS_TOPIC, TopicTable};
 
 /// Bytes of requests that all connections together may hold, where `queued.max.request.bytes` does not say.
 const REQUESTS_BYTES_MAX: usize = 256 << 20;
@@ -79,7 +79,7 @@ pub struct Broker {
     /// What is counted.
     pub metrics: Metrics,
     /// What fetching clients have asked so far.
-    pub fetch_sessions: Arc<FetchSessions>,
+    pub fetch_sessions: Arc<FetchSessions<FoundPartition>>,
     /// The topics now.
     pub topics: Arc<ArcSwap<TopicTable>>,
     /// The metadata machine.
@@ -112,8 +112,8 @@ impl Broker {
         let requests = settings.network.queued_bytes_max.unwrap_or(REQUESTS_BYTES_MAX);
         // The largest request must fit into what large ones may take.
         let requests = requests.max(limits.request_bytes_max.saturating_mul(4) / 3 + 1);
-        let session_ids = fresh_nonce();
-        let sessions = FetchSessions::new(settings.network.fetch_sessions_max, SESSION_PARTITIONS_MAX, session_ids);
+        let slots = settings.network.fetch_sessions_max;
+        let sessions = FetchSessions::new(slots, SESSION_PARTITIONS_MAX, random::number());
         Broker {
             node: settings.node.node_id,
             cluster_id: parts.cluster_id,
@@ -156,7 +156,7 @@ impl Broker {
     /// An id that no topic has.
     #[must_use]
     pub fn fresh_topic_id(&self) -> TopicId {
-        TopicId(uuid::Uuid::new_v4().into_bytes())
+        TopicId(random::id())
     }
 
     /// Makes a topic that a client named, with defaults, if it does not stand meanwhile.

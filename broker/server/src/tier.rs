@@ -37,6 +37,7 @@ use tracing::{error, info, warn};
 
 use crate::broker::Broker;
 use crate::clock;
+use crate::random;
 use crate::settings::{Settings, TierPlace, TierSettings};
 
 /// Between two probes of a store that does not answer.
@@ -100,7 +101,7 @@ impl Tier {
             exports: exports::Counters::default(),
             crash_point: settings.crash_point.clone(),
             prober: prober(cluster_id, settings.node.node_id),
-            nonce: fresh_nonce(),
+            nonce: random::number(),
         })
     }
 
@@ -166,11 +167,6 @@ impl Tier {
             Err(error) => Standing::Unsafe(error.to_string()),
         }
     }
-}
-
-/// A random number of one incarnation of a writer.
-pub(crate) fn fresh_nonce() -> u64 {
-    u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().expect("a UUID has 16 bytes"))
 }
 
 /// The same for each start of a node: FNV-1a over the cluster's id and the node's number.

@@ -17,8 +17,9 @@ use tiering_tier::{PartitionReport, ReaderConfig, TierReader, VerifyDepth, Verif
 
 use crate::cli::{Encoding, ExportArgs, ReplayArgs, TierCommand};
 use crate::clock;
+use crate::random;
 use crate::settings::Settings;
-use crate::tier::{exporter, fresh_nonce, memory_cache, store_config};
+use crate::tier::{exporter, memory_cache, store_config};
 use crate::topics::class_of;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -123,7 +124,7 @@ pub fn export(settings: &Settings, arguments: ExportArgs) -> Done {
         for topic in chosen(settings, &reader.topics(), &arguments.topics)? {
             let wanted = ExportTopic { name: topic.name.clone(), id: topic.id };
             let mut exporter =
-                exporter((&store, reader.clone()), &wanted, (generation, fresh_nonce()), at_once).await?;
+                exporter((&store, reader.clone()), &wanted, (generation, random::number()), at_once).await?;
             let count = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
             let partitions: Vec<PartitionIndex> = (0..count).map(PartitionIndex).collect();
             let Progress { files, rows, bytes, .. } = exporter.run_once(&wanted, &partitions, clock::now()).await?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use broker_model::config::{TopicClass, TopicConfig};
-use broker_model::{PartitionIndex, TopicId};
+use broker_model::{ErrorCode, PartitionIndex, TopicId};
 
 use crate::replica::Partition;
 
@@ -66,6 +66,16 @@ impl Topic {
 #[must_use]
 pub fn class_of(name: &str) -> TopicClass {
     if name == OFFSETS_TOPIC { TopicClass::Internal } else { TopicClass::User }
+}
+
+/// The partition that a name or id stood for, or why there is none. What fetch sessions keep beside a partition.
+#[derive(Clone, Debug)]
+pub struct FoundPartition(pub Result<Arc<Partition>, ErrorCode>);
+
+impl Default for FoundPartition {
+    fn default() -> FoundPartition {
+        FoundPartition(Err(ErrorCode::UnknownTopicOrPartition))
+    }
 }
 
 /// All topics at one moment.

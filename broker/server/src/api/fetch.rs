@@ -14,9 +14,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
+use broker_wire::Records;
 use broker_wire::messages::fetch_request::FetchRequest;
 use broker_wire::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
-use broker_wire::Records;
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
@@ -24,28 +24,16 @@ use tokio::time::{Instant, timeout_at};
 use super::{Body, Call, Pending};
 use crate::clock;
 use crate::context::{Operation, Resource};
-use crate::fetch_sessions::{Asked, FetchPlan, FetchSessions, Outcome, PlanTopic};
+use crate::fetch_sessions::{Asked, FetchPlan, Outcome, PlanTopic};
 use crate::net::reply::{FileSlice, Reply};
 use crate::replica::waiters::{Ticket, Until};
 use crate::replica::{Ends, Partition, Want};
+use crate::topics::FoundPartition;
 
 /// Versions from here name topics by id (KIP-516).
 const VERSION_TOPIC_IDS: i16 = 13;
 /// A cold read is given at least this long, as Kafka's `remote.fetch.max.wait.ms`.
 const COLD_WAIT_MIN: Duration = Duration::from_millis(500);
-
-/// The partition that a name or id stood for; kept in the session.
-#[derive(Debug)]
-pub struct Found(Result<Arc<Partition>, ErrorCode>);
-
-impl Default for Found {
-    fn default() -> Found {
-        Found(Err(ErrorCode::UnknownTopicOrPartition))
-    }
-}
-
-/// The fetch sessions of all connections.
-pub type Sessions = FetchSessions<Found>;
 
 /// What a partition has for this request.
 enum Look {
@@ -71,7 +59,7 @@ pub(super) struct Pass {
 
 struct Fetch {
     call: Call,
-    plan: FetchPlan<Found>,
+    plan: FetchPlan<FoundPartition>,
     bytes_min: usize,
     bytes_max: usize,
     wait: Duration,
@@ -166,7 +154,7 @@ impl Fetch {
         for at in 0..plan.len() {
             if !plan.cached(at).0.as_ref().is_ok_and(|replica| replica.is_served()) {
                 let found = find(call, plan.topic(at), plan.asked(at).partition);
-                *plan.cached_mut(at) = Found(found);
+                *plan.cached_mut(at) = FoundPartition(found);
             }
         }
         let size = |value: i32| usize::try_from(value).unwrap_or(0);
@@ -340,7 +328,7 @@ fn find(call: &Call, asked: &PlanTopic, partition: i32) -> Result<Arc<Partition>
     topic.partition(PartitionIndex(partition)).cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
-fn look_at(found: &Found, asked: &Asked, want: Want) -> Result<Look, ErrorCode> {
+fn look_at(found: &FoundPartition, asked: &Asked, want: Want) -> Result<Look, ErrorCode> {
     let replica = found.0.as_ref().map_err(|error| *error)?;
     let from = Offset(asked.fetch_offset);
     replica.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;

@@ -26,7 +26,6 @@ use std::sync::Arc;
 use broker_wire::advertised::{self, Service};
 use broker_wire::{RequestBody, RequestHead};
 use bytes::Bytes;
-pub use fetch::Sessions as FetchSessions;
 pub use pending::{Answer, Body, Call, Pending};
 
 use crate::broker::Broker;

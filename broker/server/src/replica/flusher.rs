@@ -17,7 +17,13 @@ use broker_model::Timestamp;
 use parking_lot::{Condvar, Mutex};
 use tracing::error;
 
-use super::partition::Partition;
+/// A log that the pool syncs.
+pub(super) trait Syncs: std::fmt::Debug + Send + Sync {
+    /// Where it stands.
+    fn sync_state(&self) -> &SyncState;
+    /// Syncs what is written now, and tells those who wait, also of an error.
+    fn sync(&self);
+}
 
 /// Logs of one directory that are synced at the same time.
 const THREADS_MAX: usize = 16;
@@ -76,20 +82,20 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Arc<Partition>>,
+    waiting: VecDeque<Arc<dyn Syncs>>,
     threads: usize,
     idle: usize,
     closed: bool,
 }
 
 impl Flusher {
-    /// The log of `partition` is to be synced as it is now. Who waits for it hears by the partition's waiters.
-    pub(super) fn ask(&self, partition: &Arc<Partition>) {
-        if !partition.sync_state.ask() {
+    /// `log` is to be synced as it is now.
+    pub(super) fn ask<S: Syncs + 'static>(&self, log: &Arc<S>) {
+        if !log.sync_state().ask() {
             return;
         }
         let mut queue = self.shared.queue.lock();
-        queue.waiting.push_back(partition.clone());
+        queue.waiting.push_back(log.clone());
         if queue.waiting.len() <= queue.idle {
             self.shared.wake.notify_one();
         } else if queue.threads < THREADS_MAX {
@@ -128,20 +134,20 @@ impl Drop for Flusher {
 
 impl Shared {
     fn work(&self) {
-        while let Some(partition) = self.next() {
-            partition.sync_state.begin();
-            partition.sync();
-            if partition.sync_state.end() {
-                self.queue.lock().waiting.push_back(partition);
+        while let Some(log) = self.next() {
+            log.sync_state().begin();
+            log.sync();
+            if log.sync_state().end() {
+                self.queue.lock().waiting.push_back(log);
             }
         }
     }
 
-    fn next(&self) -> Option<Arc<Partition>> {
+    fn next(&self) -> Option<Arc<dyn Syncs>> {
         let mut queue = self.queue.lock();
         loop {
-            if let Some(partition) = queue.waiting.pop_front() {
-                return Some(partition);
+            if let Some(log) = queue.waiting.pop_front() {
+                return Some(log);
             }
             if queue.closed {
                 return None;
@@ -155,6 +161,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     #[test]
@@ -167,6 +175,56 @@ mod tests {
         state.begin();
         assert!(!state.end());
         assert!(state.ask());
+    }
+
+    /// A log that counts what was written and what is synced.
+    #[derive(Debug, Default)]
+    struct Counted {
+        state: SyncState,
+        written: AtomicU64,
+        synced: Mutex<(u64, u64)>,
+        moved: Condvar,
+    }
+
+    impl Syncs for Counted {
+        fn sync_state(&self) -> &SyncState {
+            &self.state
+        }
+
+        fn sync(&self) {
+            let written = self.written.load(Ordering::SeqCst);
+            // Others write meanwhile, and share the next sync.
+            std::thread::yield_now();
+            let mut synced = self.synced.lock();
+            *synced = (written, synced.1 + 1);
+            self.moved.notify_all();
+        }
+    }
+
+    #[test]
+    fn everything_that_was_written_before_an_ask_is_synced() {
+        const WRITERS: u64 = 8;
+        const WRITES: u64 = 500;
+        let (flusher, logs) = (Flusher::default(), [(); 3].map(|()| Arc::new(Counted::default())));
+        std::thread::scope(|scope| {
+            for _ in 0..WRITERS {
+                scope.spawn(|| {
+                    for log in (0..WRITES).flat_map(|_| &logs) {
+                        let mine = log.written.fetch_add(1, Ordering::SeqCst) + 1;
+                        flusher.ask(log);
+                        let mut synced = log.synced.lock();
+                        while synced.0 < mine {
+                            log.moved.wait(&mut synced);
+                        }
+                    }
+                });
+            }
+        });
+        for log in &logs {
+            let (synced, syncs) = *log.synced.lock();
+            assert_eq!(synced, WRITERS * WRITES);
+            assert!(syncs <= WRITERS * WRITES, "{syncs} syncs: nobody needs more than one");
+        }
     }
 
     #[test]

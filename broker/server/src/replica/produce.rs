@@ -14,6 +14,7 @@ use broker_records::{BatchError, BatchErrorKind, BatchHead, NullKeys, Rules, val
 use bytes::Bytes;
 use tracing::warn;
 
+use super::flusher::{SyncState, Syncs};
 use super::open::Open;
 use super::partition::Partition;
 use super::queue::Submitted;
@@ -165,9 +166,15 @@ impl Partition {
     pub fn ask_for_sync(self: &Arc<Self>) {
         self.disk.flusher().ask(self);
     }
+}
 
-    /// Syncs the log and tells those who wait for it. An error is final: the log is offline, and they hear that.
-    pub(super) fn sync(&self) {
+impl Syncs for Partition {
+    fn sync_state(&self) -> &SyncState {
+        &self.sync_state
+    }
+
+    /// An error is final: the log is offline, and those who wait hear that.
+    fn sync(&self) {
         let bytes = self.unsynced_bytes.swap(0, Ordering::Relaxed);
         let Some(open) = self.opened() else { return };
         match open.reader.flush() {

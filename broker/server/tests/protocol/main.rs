@@ -19,5 +19,6 @@ mod lifecycle;
 mod list_offsets;
 mod pipelining;
 mod produce;
+mod together;
 mod topics;
 mod versions;
