@@ -27,14 +27,21 @@ def filled(broker: Strata, topic: str, config: dict[str, str]) -> list[dict]:
     return sent
 
 
-def flip(broker: Strata, topic: str) -> tuple[Path, bytes]:
-    """Flips a bit in the middle of the first segment; gives the file and what it was."""
+# Where in a batch: its base offset, its length, its checksum, its records.
+PLACES = {"base offset": 7, "length": 10, "checksum": 17, "records": 5_000}
+
+
+def flip(broker: Strata, topic: str, within: int) -> tuple[Path, bytes]:
+    """Flips a bit of a batch in the middle of the first segment; gives the file and what it was."""
     segments = sorted((broker.data / f"{topic}-0").glob("*.log"))
     assert len(segments) > 2, segments
     whole = segments[0].read_bytes()
+    batch = 0
+    while batch < len(whole) // 2:
+        batch += 12 + int.from_bytes(whole[batch + 8 : batch + 12], "big")
     with segments[0].open("r+b") as file:
-        file.seek(len(whole) // 2)
-        file.write(bytes([whole[len(whole) // 2] ^ 0x10]))
+        file.seek(batch + within)
+        file.write(bytes([whole[batch + within] ^ 0x10]))
     return segments[0], whole
 
 
@@ -65,11 +72,12 @@ def values(broker: Strata, topic: str, start: int, end: int) -> list[bytes]:
     return seen
 
 
-def test_a_flip_in_a_shipped_segment_is_healed_from_the_bucket(strata) -> None:
+@pytest.mark.parametrize("place", PLACES)
+def test_a_flip_in_a_shipped_segment_is_healed_from_the_bucket(strata, place: str) -> None:
     broker = strata(FAST)
     sent = filled(broker, "healed", {})
     tiering.wait_shipped(broker, "healed")
-    path, whole = flip(broker, "healed")
+    path, whole = flip(broker, "healed", PLACES[place])
     waiting.until(lambda: metric(broker, "strata_scrub_healed_total") == 1, "the damage to be healed", 90)
     assert metric(broker, "strata_scrub_damaged_total") == 1
     assert metric(broker, "strata_scrubbed_bytes_total") > len(whole)
@@ -84,7 +92,7 @@ def test_a_flip_in_a_shipped_segment_is_healed_from_the_bucket(strata) -> None:
 def test_a_flip_in_what_only_this_disk_has_is_marked_and_the_rest_serves(strata) -> None:
     broker = strata(FAST)
     sent = filled(broker, "marked", {"remote.storage.enable": "false"})
-    flip(broker, "marked")
+    flip(broker, "marked", PLACES["records"])
     waiting.until(lambda: metric(broker, "strata_scrub_damaged_total") == 1, "the damage to be found", 90)
     found = re.search(DAMAGED, broker.log.read_text())
     assert found, "the damage is said"
