@@ -12,8 +12,11 @@
 mod client;
 mod clock;
 mod cluster;
+mod connections;
+mod end_to_end;
 mod error;
 mod fetch;
+mod limits;
 mod net;
 mod payload;
 mod produce;
@@ -21,6 +24,7 @@ mod report;
 mod server;
 mod template;
 mod topic;
+mod wait;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -48,6 +52,15 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Fetches records.
     Fetch(fetch::FetchArgs),
+    /// Measures from the moment at which a record should have been sent until a consumer has it.
+    EndToEnd(end_to_end::EndToEndArgs),
+    /// Holds many connections.
+    Connections(connections::ConnectionsArgs),
+    /// Measures the time until a server answers.
+    Wait(wait::WaitArgs),
+    /// Measures what the kernel gives with no broker in between.
+    #[command(subcommand)]
+    Limits(limits::LimitsCommand),
 }
 
 /// What every run takes.
@@ -92,6 +105,10 @@ fn main() -> ExitCode {
         Command::Topic(command) => (topic::run(command), false),
         Command::Produce(args) => (produce::run(args), args.allow_errors()),
         Command::Fetch(args) => (fetch::run(args), args.allow_errors()),
+        Command::EndToEnd(args) => (end_to_end::run(args), false),
+        Command::Connections(args) => (connections::run(args), args.allow_errors()),
+        Command::Wait(args) => (wait::run(args), false),
+        Command::Limits(command) => (limits::run(command), false),
     };
     match outcome {
         Ok(finished) => {

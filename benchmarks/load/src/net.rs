@@ -18,6 +18,7 @@ use crate::error::LoadError;
 const PIECES: usize = 32;
 /// Bytes received at once, where answers are small.
 const INBOX_BYTES: usize = 32 << 10;
+const SMALL_INBOX_BYTES: usize = 512;
 
 /// Connects for use with a [`Poller`].
 pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream, LoadError> {
@@ -41,6 +42,11 @@ impl Outbox {
     pub(crate) fn push(&mut self, piece: Bytes) {
         self.queued += piece.len() as u64;
         self.pieces.push_back(piece);
+    }
+
+    /// All that waits, as one piece.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.pieces.iter().flatten().copied().collect()
     }
 
     /// True where all was sent.
@@ -92,6 +98,11 @@ impl Inbox {
     /// Empty.
     pub(crate) fn new() -> Inbox {
         Inbox { buffer: vec![0; INBOX_BYTES], from: 0, to: 0 }
+    }
+
+    /// Empty, and small until more comes: where there are many.
+    pub(crate) fn small() -> Inbox {
+        Inbox { buffer: vec![0; SMALL_INBOX_BYTES], from: 0, to: 0 }
     }
 
     /// Receives once. False where there is nothing now.
@@ -165,6 +176,11 @@ impl Poller {
         };
         let data = epoll::EventData::new_u64(number as u64);
         epoll::modify(&self.epoll, stream, data, flags).map_err(LoadError::io("cannot watch a socket"))
+    }
+
+    /// Says nothing of this socket from now on.
+    pub(crate) fn remove(&self, stream: &TcpStream) -> Result<(), LoadError> {
+        epoll::delete(&self.epoll, stream).map_err(LoadError::io("cannot stop watching a socket"))
     }
 
     /// Waits until a socket is ready or this moment has come.

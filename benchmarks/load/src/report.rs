@@ -61,7 +61,7 @@ impl Latency {
 /// Percentiles, in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct LatencySummary {
-    count: u64,
+    pub(crate) count: u64,
     min: f64,
     mean: f64,
     pub(crate) p50: f64,

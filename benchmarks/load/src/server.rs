@@ -65,6 +65,11 @@ impl Counters {
         Ok(sum)
     }
 
+    /// Resident memory.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.rss
+    }
+
     fn add(&mut self, pid: i32) -> Result<(), LoadError> {
         let folder = Path::new("/proc").join(pid.to_string());
         let text = |name: &str| {

@@ -21,7 +21,7 @@ use crate::net::{Outbox, connect};
 use crate::report::Tally;
 
 /// The version that is spoken: the last one with topic names.
-pub(super) const VERSION: i16 = 12;
+pub(crate) const VERSION: i16 = 12;
 
 /// What all requests of a run have in common.
 #[derive(Clone, Debug)]
