@@ -30,6 +30,8 @@ const DIRTY: &str = "strata-dirty";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// The versions of `meta.properties`; they differ in nothing that is read here.
+const VERSIONS: [&str; 2] = ["0", "1"];
 
 /// Whose directory it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,14 @@ pub enum DirError {
         found: String,
         /// What was expected.
         expected: String,
+    },
+    /// Its `meta.properties` has a version that this program does not know.
+    #[error("{path} has version={found}, which is not known here: restore the file, or use the program that wrote it")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
     },
     /// The system failed.
     #[error("opening the log directory {path}")]
@@ -206,6 +216,9 @@ fn identify<F: Files>(files: &F, root: &Path, expected: &Identity) -> Result<Ide
     let text = String::from_utf8_lossy(&content);
     let properties: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.trim(), value.trim())).collect();
+    if let Some(found) = properties.get("version").filter(|version| !VERSIONS.contains(version)) {
+        return Err(DirError::Version { path, found: (*found).to_owned() });
+    }
     let node_id = expected.node_id.to_string();
     for (key, expected) in [("cluster.id", &expected.cluster_id), ("node.id", &node_id)] {
         if let Some(found) = properties.get(key)
@@ -254,6 +267,11 @@ fn find<F: Files>(files: &F, root: &Path) -> io::Result<Found> {
         for row in checkpoint::read(files, &root.join(name))?.unwrap_or_default() {
             if let Some((line, offset)) = line_of(&mut found.lines, &row) {
                 *field(line) = offset;
+                // A recovery point that is damaged and too large would have records taken for lost. What is synced is
+                // committed, so that the last of the three files bounds it.
+                if name == HIGH_WATERMARKS {
+                    line.recovery_point = line.recovery_point.min(offset);
+                }
             }
         }
     }

@@ -585,21 +585,24 @@ fn a_log_directory_knows_its_owner_and_how_it_was_left() {
     let (state, found) = open(&me, "boot 1").unwrap();
     assert!(found.lines.is_empty() && !state.is_same_boot());
     assert!(matches!(open(&me, "boot 1"), Err(DirError::Locked(_))));
-    let line = Line { recovery_point: Offset(5), log_start: Offset(2), high_watermark: Offset(4) };
+    let line = Line { recovery_point: Offset(4), log_start: Offset(2), high_watermark: Offset(5) };
+    let damaged = Line { recovery_point: Offset(4_000), ..line };
     let lines_of = |partitions: &[(i32, Line)]| {
         let partitions = partitions.iter().map(|(index, line)| (PartitionIndex(*index), *line)).collect();
         Lines::from([("a-b".to_owned(), partitions)])
     };
-    state.write_checkpoints(&CheckpointTexts::of(&lines_of(&[(3, line), (4, line)]))).unwrap();
-    for partition in [3, 7] {
+    state.write_checkpoints(&CheckpointTexts::of(&lines_of(&[(2, damaged), (3, line), (4, line)]))).unwrap();
+    for partition in [2, 3, 7] {
         files.change(Change::MakeDir(&state.partition_dir("a-b", PartitionIndex(partition)))).unwrap();
     }
     files.change(Change::MakeDir(&root.join("gone-0.AAAAAAAAAAAAAAAAAAAAAA-delete"))).unwrap();
     drop(state);
     let (state, found) = open(&me, "boot 1").unwrap();
     assert!(!state.was_clean() && state.is_same_boot());
-    // A line without its directory is forgotten, a directory without a line has zeros.
-    assert_eq!(found.lines, lines_of(&[(3, line), (7, Line::default())]));
+    // A line without its directory is forgotten, a directory without a line has zeros, and nothing is synced that is not
+    // committed.
+    let bounded = Line { recovery_point: Offset(5), ..line };
+    assert_eq!(found.lines, lines_of(&[(2, bounded), (3, line), (7, Line::default())]));
     assert_eq!(found.leftovers, [root.join("gone-0.AAAAAAAAAAAAAAAAAAAAAA-delete")]);
     state.close_clean().unwrap();
     files.power_loss(1);
@@ -609,4 +612,8 @@ fn a_log_directory_knows_its_owner_and_how_it_was_left() {
     assert!(!open(&me, "boot 2").unwrap().0.was_clean(), "clean holds once");
     let stranger = Identity { node_id: 2, ..me };
     assert!(matches!(open(&stranger, "boot 2"), Err(DirError::Stranger { key: "node.id", .. })));
+    let meta = root.join("meta.properties");
+    crate::files::replace_file(&files, &meta, b"version=9\n", crate::files::Persist::Now).unwrap();
+    let later = open(&stranger, "boot 2").map(|_| ()).unwrap_err();
+    assert!(later.to_string().contains("version=9, which is not known here"), "{later}");
 }

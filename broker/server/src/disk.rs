@@ -22,6 +22,7 @@
 mod directory;
 mod metrics;
 mod recovery;
+mod reserve;
 #[cfg(test)]
 mod tests;
 
@@ -148,6 +149,11 @@ impl LogDirs {
         let ambiguous = Arc::new(Directory::offline(Path::new(""), &twice, &files));
         let places = Mutex::new(found_in(&logs));
         Ok((LogDirs { logs, metadata, ambiguous, places, recovery: Arc::default() }, identity))
+    }
+
+    /// Keeps room back in each directory for a start on a full disk. To be called once what a start must write is written.
+    pub fn keep_room(&self) {
+        self.logs.iter().chain([&self.metadata]).for_each(|directory| directory.keep_room());
     }
 
     /// Those for logs, in the order of `log.dirs`.

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ use crate::replicas::Replicas;
 use crate::settings::{Bound, HostPort, Settings, banner};
 use crate::tier::{self, Tier};
 use crate::topics::TopicTable;
-use crate::{clock, coordinator, lag, scrub};
+use crate::{clock, coordinator, lag, scrub, system};
 
 /// The name and id of the metadata log, as Kafka's.
 const METADATA: (&str, TopicId) = ("__cluster_metadata", TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
@@ -60,11 +61,29 @@ pub enum ServeError {
     #[error("the metadata log cannot be opened")]
     MetadataLog(#[source] OpenError),
     /// The metadata log cannot be loaded.
-    #[error("the metadata cannot be loaded")]
-    Metadata(#[source] LoadError),
+    #[error(
+        "the metadata in {} cannot be loaded: restore that directory, or begin anew with an empty one: what is in the bucket \
+         stays there",
+        path.display()
+    )]
+    Metadata {
+        /// The directory of the metadata log.
+        path: PathBuf,
+        /// Why.
+        source: LoadError,
+    },
     /// The metadata log does not take this process.
-    #[error("the metadata log refuses this process: {0}")]
-    Incarnation(String),
+    #[error(
+        "the metadata log in {} refuses this process: {why}. The meta.properties beside it must name the cluster and the node \
+         of that log: restore it if it was changed",
+        root.display()
+    )]
+    Incarnation {
+        /// The metadata directory.
+        root: PathBuf,
+        /// What the log says.
+        why: String,
+    },
     /// A listener cannot be bound.
     #[error("{address} cannot be listened on: stop who uses it, or set {key} to another address")]
     Bind {
@@ -153,6 +172,7 @@ impl Node {
             cold: tier.clone(),
         };
         let (driver, incarnation) = load_metadata(settings, &dirs, &identity)?;
+        dirs.keep_room();
         let image = driver.committed().map(|image| image.hard.clone()).unwrap_or_default();
         replicas.reconcile(&image);
         dirs.settle(&topics.load());
@@ -219,10 +239,11 @@ fn load_metadata(
     let hints = OpenHints { clean: false, ..directory.hints(name, partition, clock::now()) };
     let config = LogConfig { durability: Durability::Disk, ..LogConfig::default() };
     let path = directory.root().join(format!("{name}-0"));
-    let (log, _) = Log::open_in(directory.place(), path, config, &hints).map_err(ServeError::MetadataLog)?;
+    let (log, _) = Log::open_in(directory.place(), path.clone(), config, &hints).map_err(ServeError::MetadataLog)?;
     let log = FileLog::new(Arc::new(Mutex::new(log)), Flush::BeforeCommit);
     let epoch = log.next_epoch();
-    let mut driver = Driver::load(MetadataMachine, log, epoch, clock::now()).map_err(ServeError::Metadata)?;
+    let driver = Driver::load(MetadataMachine, log, epoch, clock::now());
+    let mut driver = driver.map_err(|source| ServeError::Metadata { path, source })?;
     let begin = Request::BeginIncarnation(BeginIncarnation {
         node: settings.node.node_id,
         cluster_id: identity.cluster_id.clone(),
@@ -231,11 +252,12 @@ fn load_metadata(
     });
     driver.handle(clock::now(), Input::Request(CallId(0), begin));
     driver.pump(clock::now());
+    let refused = |why| Err(ServeError::Incarnation { root: directory.root().to_owned(), why });
     match driver.drain().into_iter().next() {
         Some((_, Ok(Output::Incarnation(incarnation)))) => Ok((driver, incarnation)),
-        Some((_, Ok(Output::Refused(error)))) => Err(ServeError::Incarnation(error.to_string())),
-        Some((_, Err(refusal))) => Err(ServeError::Incarnation(refusal.to_string())),
-        other => Err(ServeError::Incarnation(format!("it answered {other:?}"))),
+        Some((_, Ok(Output::Refused(error)))) => refused(error.to_string()),
+        Some((_, Err(refusal))) => refused(refusal.to_string()),
+        other => refused(format!("it answered {other:?}")),
     }
 }
 

@@ -20,14 +20,13 @@ use broker_log::{
 use broker_model::{NodeId, PartitionIndex, Timestamp, TopicId, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
+use super::reserve;
 use crate::replica::{Disk, Flusher, Partition};
 
 /// The topic of the metadata log, which is no partition that clients see.
 const METADATA: &str = "__cluster_metadata";
-/// A disk with so many free bytes is not full any more.
-const ROOM: u64 = 1 << 20;
 /// Logs of one directory that are closed at the same time.
 const CLOSING_THREADS: usize = 8;
 
@@ -90,7 +89,7 @@ impl Directory {
         remove_in_background(found.leftovers);
         let mut lines = found.lines;
         let has_metadata = lines.remove(METADATA).is_some();
-        Ok(Directory {
+        let directory = Directory {
             root: root.to_path_buf(),
             identity: Some(state.identity().clone()),
             place: LogPlace { files: DiskFiles, health: Health::default(), open_files: files.clone() },
@@ -101,7 +100,9 @@ impl Directory {
             state: Mutex::new(Some(state)),
             is_told: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
-        })
+        };
+        directory.make_room();
+        Ok(directory)
     }
 
     /// A directory that cannot be used.
@@ -142,8 +143,31 @@ impl Directory {
 
     /// True where there is room again, the first time that this is asked.
     pub(super) fn has_room_again(&self) -> bool {
-        let room = || rustix::fs::statvfs(&self.root).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) >= ROOM);
-        self.is_full() && room() && self.is_full.swap(false, Ordering::Relaxed)
+        let has_room = || reserve::free_bytes(&self.root).is_some_and(|free| free >= 2 * reserve::RESERVE_BYTES);
+        let is_over = self.is_full() && has_room() && self.is_full.swap(false, Ordering::Relaxed);
+        if is_over {
+            self.keep_room();
+        }
+        is_over
+    }
+
+    /// Keeps room back for a start on a full disk, unless that is done.
+    pub(super) fn keep_room(&self) {
+        if !self.is_offline()
+            && let Err(error) = reserve::keep(&self.root)
+        {
+            debug!(directory = %self.root.display(), %error, "no room is kept back");
+        }
+    }
+
+    /// On a full disk gives back what was kept, for what a start must write.
+    fn make_room(&self) {
+        if reserve::free_bytes(&self.root).is_some_and(|free| free < reserve::RESERVE_BYTES) {
+            self.no_room();
+            if let Err(error) = reserve::release(&self.root) {
+                warn!(directory = %self.root.display(), %error, "room that was kept back cannot be given back");
+            }
+        }
     }
 
     /// True where the last process left it clean: no log needs to be checked.

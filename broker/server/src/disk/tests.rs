@@ -74,8 +74,16 @@ impl Machine {
     }
 }
 
+/// Ids that differ as random ones do.
 fn topic_id(number: u8) -> TopicId {
-    TopicId([number; 16])
+    TopicId([number.wrapping_mul(0x55); 16])
+}
+
+fn flipped_id() -> TopicId {
+    let mut id = topic_id(1);
+    id.0[3] ^= 4;
+    id.0[7] ^= 4;
+    id
 }
 
 fn config(own: &[(&str, &str)]) -> Arc<TopicConfig> {
@@ -289,6 +297,26 @@ fn a_log_of_an_earlier_topic_of_that_name_is_set_aside() {
 }
 
 #[test]
+fn a_topic_id_that_differs_in_two_bits_is_damage_and_no_earlier_topic() {
+    let machine = Machine::with(&["a"]);
+    let dirs = machine.start().unwrap();
+    append(partition(&topic(&dirs, "t", 1, 1), 0)).unwrap();
+    let path = machine.path("a/t-0/partition.metadata");
+    let (flipped, mut text) = (flipped_id(), String::new());
+    for line in std::fs::read_to_string(&path).unwrap().lines() {
+        text += &line.replace(&topic_id(1).to_string(), &flipped.to_string());
+        text += "\n";
+    }
+    std::fs::write(&path, text).unwrap();
+    drop(dirs);
+    let dirs = machine.start().unwrap();
+    let damaged = topic(&dirs, "t", 1, 1);
+    assert_eq!(append(partition(&damaged, 0)), Err(ErrorCode::KafkaStorageError));
+    assert!(partition(&damaged, 0).is_offline() && dirs.offline_count() == 0);
+    assert!(machine.path("a/t-0/00000000000000000000.log").exists());
+}
+
+#[test]
 fn what_hinders_opening_for_the_moment_is_tried_again() {
     let machine = Machine::with(&["a"]);
     let dirs = machine.start().unwrap();
@@ -324,6 +352,19 @@ fn checkpoints_are_written_when_something_changed() {
     dirs.forget(partition(&topic, 1));
     dirs.checkpoint(&table(&[]));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "0\n0\n");
+}
+
+#[test]
+fn room_is_kept_back_for_the_next_start() {
+    let machine = Machine::with(&["a"]);
+    let dirs = machine.start().unwrap();
+    let reserve = machine.path("a").join("strata-reserve");
+    assert!(!reserve.exists(), "what the start must write goes first");
+    dirs.keep_room();
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), reserve::RESERVE_BYTES);
+    reserve::release(&machine.path("a")).unwrap();
+    reserve::release(&machine.path("a")).unwrap();
+    assert!(!reserve.exists());
 }
 
 #[test]

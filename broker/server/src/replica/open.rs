@@ -26,6 +26,8 @@ use crate::clock;
 
 /// A log that could not be opened is tried again after so many milliseconds.
 const RETRY_MS: i64 = 1000;
+/// Bits that damage changes in an id: two characters of its text. Two random ids differ in no more once in 10^17 times.
+const DAMAGED_ID_BITS_MAX: u32 = 12;
 
 /// What a partition needs to know of its log directory.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -150,7 +152,16 @@ impl Partition {
         };
         if before.is_none() {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            error!(partition = %self, %error, cause, "log cannot be opened");
+            let path = self.disk.root().join(self.directory());
+            match failure {
+                OpenFailure::Final => error!(
+                    partition = %self, %error, path = %path.display(),
+                    "partition is offline: restore its partition.metadata, or move the directory away, and restart"
+                ),
+                OpenFailure::Until(_) => {
+                    error!(partition = %self, %error, cause, "log cannot be opened, is tried again when it is used");
+                }
+            }
         }
         failure
     }
@@ -195,7 +206,9 @@ impl Partition {
         let path = self.disk.root().join(self.directory());
         let open = || Log::open_in(self.disk.place(), path.clone(), self.log_config(), &hints);
         let (mut log, report) = match open() {
-            Err(OpenError::OtherTopic { found, .. }) if set_aside(&path, found) => open()?,
+            Err(OpenError::OtherTopic { found, .. }) if is_another(found, self.id.topic) && set_aside(&path, found) => {
+                open()?
+            }
             Err(error) => {
                 // Where nothing came of it nothing stays: a directory goes only if it is empty.
                 let _ = std::fs::remove_dir(&path);
@@ -235,6 +248,13 @@ impl Partition {
             file_delete_delay_ms: config.file_delete_delay_ms,
         }
     }
+}
+
+/// True where these are ids of two topics. Ids are random, so that two of them differ in about half of their bits; what
+/// differs in a few is one id and a damaged `partition.metadata`.
+fn is_another(found: TopicId, expected: TopicId) -> bool {
+    let bits = found.0.iter().zip(expected.0).map(|(one, other)| (one ^ other).count_ones());
+    bits.sum::<u32>() > DAMAGED_ID_BITS_MAX
 }
 
 /// Moves the directory of a topic that is deleted out of the way of one that has its name now. It can stand there when its
