@@ -25,7 +25,6 @@ TITLES = {
     "records_per_cpu_second": "records per CPU second of the broker (more is better)",
     "bytes_per_second": "bytes per second (more is better)",
     "bytes_per_cpu_second": "bytes per CPU second of the broker (more is better)",
-    "operations_per_second": "flushed records per second (more is better)",
 }
 
 # The same file for the same numbers: no dates, no random names inside.
@@ -76,8 +75,7 @@ def group_plot(result: dict, name: str, about: str, pattern: str, metrics: tuple
         found = []
         for workload in chosen:
             for server in workload["servers"]:
-                wanted = "operations_per_second" if server == "limit" and "group-commit" in workload["name"] else metric
-                numbers = list(tables.values(result["samples"], workload["name"], server, wanted).values())
+                numbers = list(tables.values(result["samples"], workload["name"], server, metric).values())
                 if numbers:
                     found.append((workload["name"], server, numbers))
         if found:
@@ -145,7 +143,12 @@ PLOTS = (
         r"isolation-",
         ("p99_ratio", "p99_us"),
     ),
-    ("connections", "2,000 connections (less is better)", r"connections-", ("rss_kib_per_connection", "p99_us")),
+    (
+        "connections",
+        "2,000 connections (less is better)",
+        r"connections-",
+        ("rss_kib_per_connection", "probe_p99_us", "p99_us"),
+    ),
 )
 
 

@@ -71,8 +71,7 @@ def judged(samples: list[dict]) -> list[dict]:
         elif bar["of"] == "ratio":
             numbers = ratios(mine, values(samples, bar["workload"], "kafka", bar["metric"]))
         else:
-            metric = "operations_per_second" if "group-commit" in bar["against"] else bar["metric"]
-            numbers = ratios(mine, values(samples, bar["against"], "limit", metric))
+            numbers = ratios(mine, values(samples, bar["against"], "limit", bar["metric"]))
         row = dict(bar) | {"measured": None, "met": None}
         if numbers:
             row["measured"] = spread(numbers)
@@ -98,7 +97,7 @@ def _of(found: dict | None, metric: str = "") -> str:
 
 
 def _ratio(found: dict | None) -> str:
-    return f"{found['median']:.2f} [{found['low']:.2f}, {found['high']:.2f}] of {found['rounds']}" if found else "–"
+    return f"{found['median']:.3g} [{found['low']:.3g}, {found['high']:.3g}] of {found['rounds']}" if found else "–"
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:

@@ -82,23 +82,29 @@ def end_to_end(name: str, says: str, rate: int, **more: Any) -> Workload:
     return Workload(name, says, "end-to-end", options, LATENCY, seconds=(5.5, 5.5), quick={"seconds": 1})
 
 
-def limit(name: str, says: str, what: str, shows: tuple[str, ...], **options: Any) -> Workload:
-    return Workload(
-        name,
-        says,
-        "limit",
-        {"what": what, "seconds": 2} | options,
-        shows,
-        servers=LIMIT,
-        seconds=(2.5, 0),
-        quick={"seconds": 0.5},
-    )
+def limit(name: str, says: str, shows: tuple[str, ...], quick: Mapping[str, Any], **options: Any) -> Workload:
+    return Workload(name, says, "limit", options, shows, servers=LIMIT, seconds=(4.0, 0), quick=quick)
+
+
+def group_commit(name: str, files: int, outstanding: int) -> Workload:
+    """As many files, threads and records that wait as the workload that is compared with it."""
+    options = {"what": "group-commit", "files": files, "threads": files, "outstanding": outstanding // files}
+    options |= {"record_bytes": 1100, "seconds": 2}
+    says = f"the kernel: group commit, {files} files, {outstanding} outstanding"
+    return limit(name, says, ("records_per_second", "p99_us"), {"seconds": 0.5}, **options)
 
 
 PRODUCE = Group(
     "produce",
     (
-        limit("limit-socket-to-file", "the kernel: one socket to one file", "socket-to-file", BYTES),
+        limit(
+            "limit-socket-to-file",
+            "the kernel: one socket to one file",
+            BYTES,
+            {"total_bytes": 100_000_000},
+            what="socket-to-file",
+            total_bytes=1 << 30,
+        ),
         produce("produce-1k-acks1", "1 KiB, acks=1", 1_000_000, 1024),
         produce("produce-1k-all-idempotent", "1 KiB, acks=all, idempotent", 1_000_000, 1024, acks="all", idempotent=True),
         produce("produce-100b-acks1", "100 B, acks=1", 6_000_000, 100),
@@ -135,8 +141,14 @@ PRODUCE_MORE = Group(
 FETCH = Group(
     "fetch",
     (
-        limit("limit-sendfile-1", "the kernel: sendfile to 1 receiver", "sendfile", BYTES, connections=1),
-        limit("limit-sendfile-10", "the kernel: sendfile to 10 receivers", "sendfile", BYTES, connections=10),
+        limit(
+            "limit-sendfile",
+            "the kernel: sendfile to one receiver",
+            BYTES,
+            {"total_bytes": 500_000_000},
+            what="sendfile",
+            total_bytes=4 << 30,
+        ),
         fetch("fetch-1", "hot, catch-up, 1 consumer", 1),
         fetch("fetch-10", "hot, catch-up, 10 consumers", 10),
     ),
@@ -144,7 +156,8 @@ FETCH = Group(
 LIVE = Group(
     "live",
     (
-        end_to_end("end-to-end-10k", "10,000 records/s of 1 KiB, acks=1", 10_000),
+        end_to_end("end-to-end-10k", "10,000 records/s of 1 KiB, acks=1, 10 in a batch", 10_000, batch_records=10),
+        end_to_end("end-to-end-10k-single", "10,000 records/s of 1 KiB, acks=1, each in a request", 10_000),
         end_to_end(
             "tail-10",
             "tail: 20,000 records/s in batches of 20, read by 10 consumers",
@@ -158,16 +171,8 @@ LIVE = Group(
 FLUSH = Group(
     "flush",
     (
-        limit(
-            "limit-group-commit-1", "the kernel: group commit, 1 file", "group-commit", ("operations_per_second",), files=1
-        ),
-        limit(
-            "limit-group-commit-16",
-            "the kernel: group commit, 16 files",
-            "group-commit",
-            ("operations_per_second",),
-            files=16,
-        ),
+        group_commit("limit-group-commit-1", 1, 64),
+        group_commit("limit-group-commit-16", 16, 64),
         flush("flush-64-1p", "flush.messages=1, 64 outstanding, 1 partition", 1, 64),
         flush("flush-64-16p", "flush.messages=1, 64 outstanding, 16 partitions", 16, 64),
         flush("flush-1-1p", "flush.messages=1, 1 outstanding, 1 partition", 1, 1),
@@ -213,7 +218,7 @@ CONNECTIONS = Group(
             "2,000 idle connections; another one asks 100 times a second",
             "connections",
             {"count": 2000, "seconds": 3, "probe_rate": 100},
-            ("rss_kib_per_connection", "p99_us", "cpu_seconds"),
+            ("rss_kib_per_connection", "probe_p99_us", "cpu_seconds"),
             seconds=(5.0, 6.0),
             quick={"count": 200, "seconds": 1},
         ),
@@ -222,7 +227,7 @@ CONNECTIONS = Group(
             "2,000 connections, 4,000 produce requests a second over all of them",
             "connections",
             {"count": 2000, "seconds": 4, "busy_rate": 4000, "topic": "busy", "probe_rate": 100},
-            ("p99_us", "cpu_seconds", "rss_kib_per_connection"),
+            ("p99_us", "probe_p99_us", "cpu_seconds", "rss_kib_per_connection"),
             partitions=16,
             seconds=(6.0, 7.0),
             quick={"count": 200, "seconds": 1},
@@ -296,7 +301,7 @@ ISOLATION = Group(
             ("p99_ratio", "p99_us", "quiet_p99_us"),
             seconds=(16.0, 18.0),
             quick={"seconds": 1},
-            rounds={"strata": 5, "kafka": 3},
+            rounds={"strata": 5, "kafka": 2},
         )
         for pressure, says, filled in (
             ("evicted", "evicted pages are read", FILLED_RECORDS),
