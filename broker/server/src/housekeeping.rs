@@ -37,7 +37,7 @@ pub async fn run(house: House, settings: LogSettings, stop: CancellationToken) {
     loop {
         tokio::select! {
             _ = retention.tick() => retain(&house, &stop).await,
-            _ = checkpoint.tick() => blocking(&house, |house| (house.checkpoint)()).await,
+            _ = checkpoint.tick() => blocking(&house, keep_up).await,
             _ = flush.tick() => blocking(&house, flush_due).await,
             () = stop.cancelled() => return,
         }
@@ -81,6 +81,13 @@ fn look_at(partition: &Partition) {
     // An error stands in the log already: it was met where the log was opened.
     let _ = partition.retain(clock::now());
     partition.tidy(clock::now());
+}
+
+fn keep_up(house: &House) {
+    for topic in house.topics.load().iter() {
+        topic.partitions().for_each(|partition| partition.keep_up(clock::now()));
+    }
+    (house.checkpoint)();
 }
 
 fn flush_due(house: &House) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker_log::{DiskFiles, LogReader, SegmentInfo};
+use broker_log::{DiskFiles, LogReader, SegmentBounds};
 use broker_model::{Offset, Timestamp};
 use bytes::Bytes;
 use tiering_manifest::EpochStart;
@@ -24,8 +24,8 @@ impl ShippedLog {
         self.0.reader().map_err(|error| LocalLogError(format!("{} cannot be opened: {error:?}", self.0)))
     }
 
-    fn segments(&self) -> Vec<SegmentInfo> {
-        self.0.segments().unwrap_or_default()
+    fn segments(&self) -> Vec<SegmentBounds> {
+        self.0.reader().map(LogReader::segment_bounds).unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use broker_model::config::TopicConfig;
@@ -95,11 +96,22 @@ impl Partition {
 
     /// Forgets producers that were silent too long, and closes files that nobody needs open.
     pub fn tidy(&self, now: Timestamp) {
-        if self.is_open()
-            && let Ok(open) = self.open()
-        {
+        if let Some(open) = self.opened() {
             open.writer.lock().expire_producers(now);
             open.reader.release_idle();
+        }
+    }
+
+    /// Syncs what a roll left over, and removes files that were deleted `file.delete.delay.ms` ago. A log at rest costs a look.
+    pub fn keep_up(self: &Arc<Self>, now: Timestamp) {
+        let Some(open) = self.opened() else { return };
+        let (flushed_end, end) = (open.reader.flushed_end(), open.reader.end());
+        let is_left_over = |segment: &broker_log::SegmentBounds| segment.closed && segment.end > flushed_end;
+        if flushed_end < end && open.reader.segment_bounds().iter().any(is_left_over) {
+            self.ask_for_sync();
+        }
+        if let Err(error) = open.reader.remove_expired_files(now) {
+            warn!(partition = %self, %error, "files of deleted segments cannot be removed, will try again");
         }
     }
 
