@@ -66,7 +66,7 @@ pub(crate) fn open<F: Files>(
         (hints.recovery_point, hints.log_start) = (Offset::ZERO, Offset::ZERO);
     }
     let home = Arc::new(Home { place: place.clone(), dir: dir.clone() });
-    let (doomed, report) = (Vec::new(), RecoveryReport::default());
+    let (snapshots, doomed, report) = (Vec::new(), Vec::new(), RecoveryReport::default());
     let known = sidecars::read_damage(&files, &dir).map_err(fail)?;
     // Nothing is clean where it is not known what is damaged.
     let doubts = if known.is_none() { Doubts::All } else { Doubts::Unsynced };
@@ -74,7 +74,7 @@ pub(crate) fn open<F: Files>(
         (hints.clean, hints.same_boot) = (false, false);
     }
     let known = known.unwrap_or_default();
-    let mut recovery = Recovery { home, config, hints, known, doubts, doomed, report };
+    let mut recovery = Recovery { home, config, hints, known, doubts, snapshots, doomed, report };
     let segments = recovery.segments().map_err(fail)?;
     let mut log = recovery.log(segments).map_err(fail)?;
     if fresh {
@@ -124,6 +124,7 @@ struct Recovery<F: Files> {
     /// Damage that is known, with the base offset of its segment.
     known: Vec<(Offset, Damage)>,
     doubts: Doubts,
+    snapshots: Vec<Offset>,
     doomed: Vec<Doomed>,
     report: RecoveryReport,
 }
@@ -141,6 +142,7 @@ impl<F: Files> Recovery<F> {
     fn segments(&mut self) -> io::Result<Vec<Arc<Segment<F>>>> {
         let entries = self.files().list(self.dir())?;
         let mut bases = self.clean_up(&entries)?;
+        self.snapshots = snapshots(&entries);
         let mut segments: Vec<Arc<Segment<F>>> = Vec::with_capacity(bases.len().max(1));
         while let Some(base) = bases.pop() {
             let next = segments.last().map(|segment| segment.base);
@@ -310,7 +312,7 @@ impl<F: Files> Recovery<F> {
         // After a crash only what the checkpoint says is known to be synced; the next flush syncs the rest.
         let flushed_end = if hints.clean { end } else { hints.recovery_point };
         let ends = Ends::opened(self.config.durability, hints.log_start.min(end), flushed_end, end);
-        let producers = producers(&self.home, &segments, &self.config, hints.now)?;
+        let producers = producers((&self.home, &self.snapshots), &segments, &self.config, hints.now)?;
         self.drop_old_snapshots(&segments)?;
         let epochs = sidecars::epochs((self.files(), self.dir()), &segments, end)?;
         let rebuilt = segments.iter().filter(|segment| segment.has_unsynced_indexes()).cloned().collect();
@@ -334,11 +336,9 @@ impl<F: Files> Recovery<F> {
 
     /// Keeps the snapshots at segments' beginnings, and the newest.
     fn drop_old_snapshots(&self, segments: &[Arc<Segment<F>>]) -> io::Result<()> {
-        let entries = self.files().list(self.dir())?;
-        let snapshots = entries.iter().filter_map(|entry| Some((names::base_of(&entry.name, names::SNAPSHOT)?, entry)));
-        for (at, entry) in snapshots.rev().skip(1) {
-            if segments.binary_search_by_key(&at, |segment| segment.base).is_err() {
-                self.files().change(Change::Remove(&entry.path))?;
+        for at in self.snapshots.iter().rev().skip(1) {
+            if segments.binary_search_by_key(at, |segment| segment.base).is_err() {
+                remove_if_there(self.files(), &names::segment_file(self.dir(), *at, names::SNAPSHOT))?;
             }
         }
         Ok(())
@@ -406,9 +406,14 @@ pub(crate) fn for_each_head<F: Files>(
     Ok(())
 }
 
+/// The offsets of the producer snapshots among these files.
+pub(crate) fn snapshots(entries: &[Entry]) -> Vec<Offset> {
+    entries.iter().filter_map(|entry| names::base_of(&entry.name, names::SNAPSHOT)).collect()
+}
+
 /// Producer state as of the end: the newest snapshot that is one, and the heads after it.
 pub(crate) fn producers<F: Files>(
-    home: &Home<F>,
+    (home, snapshots): (&Home<F>, &[Offset]),
     segments: &[Arc<Segment<F>>],
     config: &LogConfig,
     now: Timestamp,
@@ -417,20 +422,19 @@ pub(crate) fn producers<F: Files>(
     let mut states = ProducerStates::new(config.producer_expiration_ms);
     let mut from = Offset::ZERO;
     let files = &home.place.files;
-    let entries = files.list(&home.dir)?;
-    let snapshots = entries.iter().filter_map(|entry| Some((names::base_of(&entry.name, names::SNAPSHOT)?, entry)));
-    for (at, entry) in snapshots.rev() {
+    for at in snapshots.iter().rev().copied() {
+        let path = names::segment_file(&home.dir, at, names::SNAPSHOT);
         if at > end {
-            files.change(Change::Remove(&entry.path))?;
+            remove_if_there(files, &path)?;
             continue;
         }
-        let bytes = read_file(files, &entry.path)?.unwrap_or_default();
+        let bytes = read_file(files, &path)?.unwrap_or_default();
         match ProducerStates::from_snapshot(&bytes, now, config.producer_expiration_ms) {
             Ok(found) => {
                 (states, from) = (found, at);
                 break;
             }
-            Err(error) => tracing::warn!(path = %entry.path.display(), %error, "a producer snapshot is ignored"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "a producer snapshot is ignored"),
         }
     }
     for_each_head(segments, from, |head| states.apply(head, head.base_offset, now))?;

@@ -98,7 +98,9 @@ impl<F: Files> Log<F> {
         self.write_damage()?;
         self.remove_snapshots_above(end)?;
         let segments = self.shared.segments.read().clone();
-        self.producers = crate::recover::producers(&self.shared.home, &segments, &self.config, now)?;
+        let snapshots = crate::recover::snapshots(&shared.files().list(shared.dir())?);
+        let place = (&*shared.home, &*snapshots);
+        self.producers = crate::recover::producers(place, &segments, &self.config, now)?;
         Ok(())
     }
 

@@ -10,30 +10,36 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline]
     pub(crate) fn new(rest: &'a [u8]) -> Self {
         Cursor { rest }
     }
 
+    #[inline]
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
     }
 
+    #[inline]
     fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (chunk, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
         Some(*chunk)
     }
 
+    #[inline]
     pub(crate) fn i8(&mut self) -> Option<i8> {
         self.chunk().map(i8::from_be_bytes)
     }
@@ -50,7 +56,24 @@ impl<'a> Cursor<'a> {
         self.chunk().map(i64::from_be_bytes)
     }
 
+    #[inline]
     fn unsigned(&mut self, bytes_max: u32) -> Option<u64> {
+        // Nearly all numbers of a record have one byte or two.
+        match self.rest {
+            [one @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Some(u64::from(*one))
+            }
+            [one, two @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Some(u64::from(*one & 0x7f) | u64::from(*two) << 7)
+            }
+            _ => self.unsigned_of_many(bytes_max),
+        }
+    }
+
+    #[cold]
+    fn unsigned_of_many(&mut self, bytes_max: u32) -> Option<u64> {
         let mut value = 0u64;
         for place in 0..bytes_max {
             let [byte] = self.chunk::<1>()?;
@@ -67,17 +90,20 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<i32> {
         let value = u32::try_from(self.unsigned(5)?).ok()?;
         Some((value >> 1) as i32 ^ -((value & 1) as i32))
     }
 
+    #[inline]
     pub(crate) fn varlong(&mut self) -> Option<i64> {
         let value = self.unsigned(10)?;
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
     /// A length and so many bytes; -1 is null, what is less is malformed.
+    #[inline]
     pub(crate) fn nullable(&mut self) -> Option<Option<&'a [u8]>> {
         match self.varint()? {
             -1 => Some(None),

@@ -140,6 +140,7 @@ pub(crate) struct RawRecord<'a> {
 
 impl<'a> RawRecord<'a> {
     /// Reads one record and moves past it. Headers are counted, not parsed.
+    #[inline]
     pub(crate) fn read(cursor: &mut Cursor<'a>) -> Result<RawRecord<'a>, &'static str> {
         let length = cursor.varint().ok_or("its length is missing")?;
         let length = usize::try_from(length).map_err(|_| "its length is negative")?;
@@ -162,7 +163,12 @@ impl<'a> RawRecord<'a> {
     }
 
     /// Parses the headers too, to their end.
+    #[inline]
     pub(crate) fn check_headers(&self) -> Result<(), &'static str> {
+        if self.headers.is_empty() {
+            // Nothing follows then: reading the record made sure.
+            return Ok(());
+        }
         let mut headers = self.headers.iter();
         for header in headers.by_ref() {
             header.map_err(|_| "a header is malformed")?;
