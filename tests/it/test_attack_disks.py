@@ -41,14 +41,14 @@ def values(first: int, count: int) -> list[bytes]:
     return [b"%d " % n + VALUE for n in range(first, first + count)]
 
 
-def send_once(bootstrap: str, topic: str, rows: list[bytes], seconds: float = 20.0) -> tuple[int, list[KafkaError]]:
+def send_once(bootstrap: str, topic: str, rows: list[bytes], partition: int = 0) -> tuple[int, list[KafkaError]]:
     """Without any retry: how many were stored, and what the others were refused with."""
     delivered = traffic.Delivered()
-    settings = {"message.send.max.retries": 0, "batch.num.messages": 20, "message.timeout.ms": 15_000}
+    settings = {"message.send.max.retries": 0, "batch.num.messages": 20, "message.timeout.ms": 5_000}
     producer = Producer(traffic.client(bootstrap) | settings)
     for row in rows:
-        producer.produce(topic, row, partition=0, on_delivery=delivered)
-    assert producer.flush(seconds) == 0, "a full disk leaves requests unanswered"
+        producer.produce(topic, row, partition=partition, on_delivery=delivered)
+    assert producer.flush(20) == 0, "a full disk leaves requests unanswered"
     return len(delivered.messages), delivered.errors
 
 
@@ -66,8 +66,8 @@ def fill_until_refused(broker: Strata, topic: str, first: int) -> tuple[int, lis
     raise AssertionError("the disk does not become full")
 
 
-def whole(broker: Strata, topic: str) -> list[bytes]:
-    return [record.value for record in traffic.read_all(broker.bootstrap, topic, [0], {"check.crcs": True})]
+def whole(broker: Strata, topic: str, partition: int = 0) -> list[bytes]:
+    return [record.value for record in traffic.read_all(broker.bootstrap, topic, [partition], {"check.crcs": True})]
 
 
 def numbers(found: list[bytes]) -> list[int]:

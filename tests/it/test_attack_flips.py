@@ -24,7 +24,7 @@ CHOSEN = [
     "killed-timeindex-middle",
     "running-timeindex-last",
     "stopped-snapshot-middle",
-    "killed-snapshot-head",
+    "stopped-snapshot-head",
     "stopped-leader-epoch",
     "killed-leader-epoch-version",
     "stopped-recovery-point-value",

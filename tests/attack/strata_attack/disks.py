@@ -28,8 +28,12 @@ class Disk:
             raise NoDisk("mounting needs root")
         path.mkdir(parents=True)
         self.path = path
-        self.image = path.with_name(f"{path.name}.img")
         self.ballast = path / "ballast"
+        # What the device is made of: a sparse file, in a file system that can be filled behind its back.
+        self.below = path.with_name(f"{path.name}-below")
+        self.below.mkdir()
+        _run("mount", "-t", "tmpfs", "-o", f"size={size_mib + 8}m", "strata-attack", str(self.below))
+        self.image = self.below / "image"
         try:
             self._mount_ext4(size_mib)
             self.can_fail = True
@@ -45,8 +49,11 @@ class Disk:
             raise NoDisk("there is no mkfs.ext4")
         # No reserved blocks: full is full for root too.
         _run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(self.image))
-        _run("mount", "-o", "loop,errors=continue", str(self.image), str(self.path))
+        self._mount()
         shutil.rmtree(self.path / "lost+found", ignore_errors=True)
+
+    def _mount(self) -> None:
+        _run("mount", "-o", "loop,errors=continue", str(self.image), str(self.path))
 
     def free(self) -> int:
         state = os.statvfs(self.path)
@@ -66,15 +73,25 @@ class Disk:
         self.ballast.unlink(missing_ok=True)
 
     def fail(self) -> None:
-        """From now on reads of what is not cached and all writes end with EIO: the device behind it has lost its content."""
+        """From now on what is written to new places is lost by the device, and the sync of it ends with EIO."""
         assert self.can_fail
-        os.truncate(self.image, 0)
+        with (self.below / "taken").open("ab", buffering=0) as file:
+            try:
+                while file.write(b"\0" * (1 << 20)):
+                    pass
+            except OSError:
+                return
 
-    def abort(self) -> None:
-        """From now on every write is refused, as after an error that the file system met."""
+    def become_read_only(self) -> None:
+        """From now on every change ends with EROFS, as after an error that the file system itself met."""
         assert self.can_fail
         _run("mount", "-o", "remount,abort", str(self.path))
 
+    def repair(self) -> None:
+        """After `become_read_only`, when nobody has a file open any more: mounted anew, with what reached the device."""
+        _run("umount", str(self.path))
+        self._mount()
+
     def close(self) -> None:
-        subprocess.run(["umount", "-l", str(self.path)], capture_output=True)
-        self.image.unlink(missing_ok=True)
+        for place in (self.path, self.below):
+            subprocess.run(["umount", "-l", str(place)], capture_output=True)

@@ -339,8 +339,7 @@ DERIVED = [
     for part, at, bit in (("first", 0.0, 6), ("middle", 0.5, 1), ("last", 1.0, 0))
 ]
 DERIVED += [
-    Flip(f"snapshot-{part}", left, in_file(f"{TOPIC}-0/*.snapshot", -1, at), reads_all)
-    for left in ("stopped", "killed")
+    Flip(f"snapshot-{part}", "stopped", in_file(f"{TOPIC}-0/*.snapshot", -1, at), reads_all)
     for part, at in (("head", 0.0), ("middle", 0.5))
 ]
 

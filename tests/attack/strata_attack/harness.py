@@ -5,6 +5,7 @@ A random attack draws everything from one seed that it prints. A broker that is 
 """
 
 import argparse
+import contextlib
 import os
 import random
 import re
@@ -26,8 +27,13 @@ def seed() -> int:
     return drawn
 
 
-def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def sockets(pid: int) -> int:
+    """How many sockets a process holds."""
+    links = []
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(entry.path))
+    return sum(link.startswith("socket:") for link in links)
 
 
 def memory_kib(pid: int, field: str = "VmRSS") -> int:

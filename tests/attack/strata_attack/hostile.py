@@ -48,15 +48,13 @@ class Hostile:
         self.rng = random.Random(chosen.seed)
         recorded = Path(chosen.frames).read_text().split() if chosen.frames else []
         self.recorded = [bytes.fromhex(line) for line in recorded]
-        self.hoards_too = chosen.hoard
         self.tried: Counter[str] = Counter()
         self.ending = asyncio.Event()
         self.open = 0
         self.open_most = 0
 
     async def run(self, connections: int, seconds: float) -> None:
-        drawn = [*KINDS, Hostile.hoards] if self.hoards_too else KINDS
-        kinds = [drawn[n % len(drawn)] for n in range(connections)]
+        kinds = [KINDS[n % len(KINDS)] for n in range(connections)]
         tasks = [asyncio.create_task(self._repeat(kind, n)) for n, kind in enumerate(kinds)]
         await asyncio.sleep(seconds)
         self.ending.set()
@@ -148,6 +146,7 @@ KINDS: list[Kind] = [
     Hostile.unknown_api,
     Hostile.lying_length,
     Hostile.half_a_produce,
+    Hostile.hoards,
     Hostile.flipped,
     Hostile.slow,
     Hostile.connect_and_close,
@@ -163,7 +162,6 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hoard", action="store_true", help="also ask for more memory than all requests may have")
     chosen = parser.parse_args()
     harness.raise_descriptor_limit(chosen.connections + 200)
     asyncio.run(Hostile(chosen).run(chosen.connections, chosen.seconds))

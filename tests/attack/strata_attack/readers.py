@@ -97,7 +97,7 @@ class CommittingReader:
         assert not self.failure, self.failure
 
     def check(self, stored: dict[tuple[int, int], int]) -> None:
-        taken_back = [place for place, number in self.seen.items() if stored.get(place) != number]
+        taken_back = [place for place, number in dict(self.seen).items() if stored.get(place) != number]
         assert not taken_back, f"{len(taken_back)} records were read once and are gone or changed, first {taken_back[:5]}"
 
 

@@ -156,10 +156,9 @@ class HonestClient:
 class Storm:
     """One broker, one well-behaved client, and everybody else."""
 
-    def __init__(self, directory: Path, seed: int, *, hoard: bool = False):
+    def __init__(self, directory: Path, seed: int):
         self.directory = directory
         self.seed = seed
-        self.hoard = hoard
         self.broker = Strata(directory / "broker", {"auto.create.topics.enable": "false"})
 
     def attack(self, connections: int, seconds: float) -> dict:
@@ -183,14 +182,14 @@ class Storm:
             traffic.create_topic(bootstrap, topic, config={"remote.storage.enable": "false"})
         traffic.produce(bootstrap, BAIT, [{"value": b"bait" * 2_000} for _ in range(4_000)])
         traffic.read_all(bootstrap, BAIT, [0])
-        calm, honest = harness.descriptors(pid), HonestClient(bootstrap, HONEST).start()
+        calm, honest = harness.sockets(pid), HonestClient(bootstrap, HONEST).start()
         before = harness.memory_kib(pid, "VmHWM")
         told = self._storm(connections, seconds, recorded)
         honest.finish()
         assert self.broker.child.running() and self.broker.starts == 1, "the broker died"
         told |= self._memory(before, connections)
         told |= {"honest_turns": len(honest.turns), "slowest_turn_ms": round(max(honest.turns) * 1000)}
-        waiting.until(lambda: harness.descriptors(pid) <= calm + 20, f"descriptors to fall to {calm}", 60)
+        waiting.until(lambda: harness.sockets(pid) <= calm + 8, f"sockets to fall to {calm}", 60)
         assert frames.answers(self.broker.address), "nobody new is served"
         found = harness.loud(self.broker)
         assert not found, f"{len(found)} ERROR lines, first: {found[0]}"
@@ -200,7 +199,6 @@ class Storm:
         options = {"port": self.broker.port, "topic": BAIT, "frames": recorded, "seed": self.seed}
         options |= {"connections": connections, "seconds": seconds}
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        words += ["--hoard"] if self.hoard else []
         log = self.directory / "hostile.log"
         child = Child("hostile", [sys.executable, "-m", "strata_attack.hostile", *words], log, {"PYTHONPATH": _path()})
         code = child.start().wait(seconds + 120)
@@ -225,11 +223,10 @@ def main() -> None:
     parser = harness.Arguments("tests/attack/storm", __doc__.splitlines()[0])
     parser.add_argument("--connections", type=int, default=5_000)
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--hoard", action="store_true", help="also ask for more memory than all requests may have")
     chosen = parser.parse_args()
 
     def attack(directory: Path) -> None:
-        storm = Storm(directory, chosen.seed, hoard=chosen.hoard)
+        storm = Storm(directory, chosen.seed)
         print(json.dumps(storm.attack(chosen.connections, chosen.seconds), indent=2), flush=True)
 
     harness.in_directory("storm", chosen, attack)
