@@ -231,6 +231,32 @@ fn a_failed_disk_is_the_end_of_all_logs_of_its_directory() {
 }
 
 #[test]
+fn reserved_room_is_given_back_when_the_segment_is_closed() {
+    use std::os::unix::fs::MetadataExt;
+    let root = tempfile::tempdir().unwrap();
+    let config = LogConfig { preallocate: true, segment_bytes: 1 << 20, ..config() };
+    let (mut log, _) = Log::open(DiskFiles, root.path().join("t-0"), config, &hints(0)).unwrap();
+    let one = batch(Codec::None, 1, 1, 300_000);
+    log.flush().unwrap();
+    let blocks = |base: i64| {
+        let metadata = std::fs::metadata(root.path().join("t-0").join(format!("{base:020}.log"))).unwrap();
+        (metadata.len(), metadata.blocks() * 512)
+    };
+    assert!(matches!(blocks(0), (0, 1_048_576..)));
+    for n in 0..4 {
+        log.append(&[prepared(&one)], Timestamp(n)).unwrap();
+    }
+    log.flush().unwrap();
+    let (length, reserved) = blocks(3);
+    assert!(length < 400_000 && reserved >= 1 << 20, "{length} {reserved}");
+    log.roll(Timestamp(9)).unwrap();
+    log.flush().unwrap();
+    let (same, given_back) = blocks(3);
+    assert!(same == length && given_back < 400_000, "{same} {given_back}");
+    assert_eq!(log.slice(Offset(3), 1, log.end(), FirstBatch::Whole).unwrap().unwrap().next, Offset(4));
+}
+
+#[test]
 fn a_retired_log_opens_no_file_of_its_successor() {
     let files = memory();
     let (mut old, _) = Log::open(files.clone(), dir(), config(), &hints(0)).unwrap();

@@ -315,6 +315,8 @@ impl<F: Files> Recovery<F> {
         let producers = producers((&self.home, &self.snapshots), &segments, &self.config, hints.now)?;
         self.drop_old_snapshots(&segments)?;
         let epochs = sidecars::epochs((self.files(), self.dir()), &segments, end)?;
+        let active = segments.last().filter(|_| self.config.preallocate).cloned();
+        let reserve = active.map(|active| (active, self.config.segment_bytes));
         let rebuilt = segments.iter().filter(|segment| segment.has_unsynced_indexes()).cloned().collect();
         let shared = Shared {
             home: Arc::clone(&self.home),
@@ -322,7 +324,7 @@ impl<F: Files> Recovery<F> {
             segments: RwLock::new(segments),
             flush: Mutex::default(),
             unsynced_names: (if hints.clean && end > Offset::ZERO { 0 } else { NAMES_IN_DIR | NAMES_IN_PARENT }).into(),
-            chores: Mutex::new(Chores { closed: rebuilt, ..Chores::default() }),
+            chores: Mutex::new(Chores { closed: rebuilt, reserve, ..Chores::default() }),
             doomed: Mutex::new(self.doomed.clone()),
             sweep: Mutex::default(),
             delete_delay_ms: self.config.file_delete_delay_ms.into(),

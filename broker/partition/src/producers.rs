@@ -149,7 +149,8 @@ impl ProducerState {
 /// The producers that a partition remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerStates {
-    pub(crate) producers: BTreeMap<ProducerId, ProducerState>,
+    /// Boxed, because a node of the map has room for eleven: most partitions know one or two.
+    pub(crate) producers: BTreeMap<ProducerId, Box<ProducerState>>,
     expiration_ms: i64,
 }
 
@@ -175,7 +176,7 @@ impl ProducerStates {
     /// What is known of a producer.
     #[must_use]
     pub fn get(&self, producer: ProducerId) -> Option<&ProducerState> {
-        self.producers.get(&producer)
+        self.producers.get(&producer).map(|state| &**state)
     }
 
     /// What to do with a batch that a client sent. Changes nothing.
@@ -222,9 +223,9 @@ impl ProducerStates {
             self.make_room();
         }
         let fresh = ProducerState::new(head.producer_epoch, now);
-        let state = self.producers.entry(head.producer_id).or_insert(fresh);
+        let state = self.producers.entry(head.producer_id).or_insert_with(|| Box::new(fresh));
         if state.is_expired(now, self.expiration_ms) {
-            *state = fresh;
+            **state = fresh;
         }
         state.last_seen = state.last_seen.max(now);
         state.begin_epoch(head.producer_epoch);
@@ -246,7 +247,7 @@ impl ProducerStates {
     /// Puts back what [`get`](Self::get) gave before an `apply` whose write failed.
     pub fn restore(&mut self, producer: ProducerId, before: Option<ProducerState>) {
         match before {
-            Some(state) => self.producers.insert(producer, state),
+            Some(state) => self.producers.insert(producer, Box::new(state)),
             None => self.producers.remove(&producer),
         };
     }
@@ -270,9 +271,8 @@ impl ProducerStates {
         if self.producers.len() < PRODUCERS_PER_PARTITION_MAX {
             return;
         }
-        let silent = |(id, state): (&ProducerId, &ProducerState)| (state.last_seen, *id);
-        let mut oldest: Vec<_> =
-            self.producers.iter().filter(|(_, state)| state.transaction_start.is_none()).map(silent).collect();
+        let in_no_transaction = self.producers.iter().filter(|(_, state)| state.transaction_start.is_none());
+        let mut oldest: Vec<_> = in_no_transaction.map(|(id, state)| (state.last_seen, *id)).collect();
         oldest.sort_unstable();
         for (_, id) in oldest.into_iter().take(PRODUCERS_PER_PARTITION_MAX / 16) {
             self.producers.remove(&id);

@@ -100,7 +100,7 @@ impl ProducerStates {
             timestamp: Timestamp(i64::from_be_bytes(*timestamp)),
         };
         let id = ProducerId(i64::from_be_bytes(*id));
-        let state = self.producers.entry(id).or_insert_with(|| ProducerState::new(epoch, now));
+        let state = self.producers.entry(id).or_insert_with(|| Box::new(ProducerState::new(epoch, now)));
         state.begin_epoch(epoch);
         state.coordinator_epoch = i32::from_be_bytes(*coordinator_epoch);
         let transaction = i64::from_be_bytes(*transaction);
