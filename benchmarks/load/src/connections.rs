@@ -104,7 +104,7 @@ impl Question {
         let stamp = Stamp { timestamp: clock::wall_ms(), producer_id: -1, producer_epoch: -1, sequence: -1 };
         let frame = |partition: &i32| {
             let mut outbox = Outbox::default();
-            request.send(0, &[(*partition, stamp)], templates.get(0), &mut Default::default(), &mut outbox);
+            request.send(0, &[(*partition, stamp)], templates.get(0), &mut outbox);
             outbox.into_bytes()
         };
         Ok(Question { frames: here.iter().map(frame).collect(), version: Some(version) })

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rustix::event::epoll;
 
 use crate::clock;
@@ -32,6 +32,8 @@ pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream, LoadError> {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pieces: VecDeque<Bytes>,
+    /// Where pieces that are made for one use are written.
+    pub(crate) scratch: BytesMut,
     /// Bytes that were ever put in, and that were ever sent.
     pub(crate) queued: u64,
     pub(crate) sent: u64,

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::cluster::Cluster;
 use crate::error::LoadError;
 use crate::net::{Interest, Poller, Ready};
-use crate::produce::engine::OnError;
+use crate::produce::engine::{OnError, RECONNECT, RETRY};
 use crate::report::Tally;
 
 /// When a run ends, besides when all partitions are at their end.
@@ -49,11 +49,11 @@ impl<'a> Engine<'a> {
     pub(super) fn new(plan: &'a Plan) -> Result<Engine<'a>, LoadError> {
         let mut engine =
             Engine { plan, poller: Poller::new()?, lanes: Vec::new(), tally: Tally::new(), errors_seen: 0 };
-        engine.connect(assign(plan))?;
+        engine.connect(&assign(plan))?;
         Ok(engine)
     }
 
-    fn connect(&mut self, targets: Vec<Vec<Target>>) -> Result<(), LoadError> {
+    fn connect(&mut self, targets: &[Vec<Target>]) -> Result<(), LoadError> {
         let leaders = Cluster::connect(&self.plan.bootstrap)?.leaders(&self.plan.asking.topic, self.plan.partitions)?;
         self.poller = Poller::new()?;
         self.lanes.clear();
@@ -152,8 +152,13 @@ impl<'a> Engine<'a> {
         for lane in self.lanes.drain(..) {
             targets[lane.consumer].extend(lane.targets);
         }
-        clock::pause(10 * clock::MILLISECOND);
-        self.connect(targets)?;
+        let until = clock::monotonic() + RECONNECT;
+        while let Err(error) = self.connect(&targets) {
+            if clock::monotonic() > until {
+                return Err(error);
+            }
+            clock::pause(RETRY);
+        }
         self.ask_all()?;
         Ok(true)
     }

@@ -20,6 +20,10 @@ use crate::error::LoadError;
 use crate::net::{Inbox, Interest, Poller, Ready};
 use crate::report::{Meter, Tally};
 
+/// How long a server may be away in a run that goes on after errors, and how often it is looked for.
+pub(crate) const RECONNECT: u64 = 60 * clock::SECOND;
+pub(crate) const RETRY: u64 = 10 * clock::MILLISECOND;
+
 /// How many requests a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Amount {
@@ -301,8 +305,13 @@ impl<'a> Engine<'a> {
         }
         if self.lanes.iter().all(|lane| lane.in_flight() == 0) {
             self.errors_seen = self.tally.errors.total;
-            clock::pause(10 * clock::MILLISECOND);
-            self.connect()?;
+            let until = clock::monotonic() + RECONNECT;
+            while let Err(error) = self.connect() {
+                if clock::monotonic() > until {
+                    return Err(error);
+                }
+                clock::pause(RETRY);
+            }
             self.fill_all()?;
         }
         Ok(())

@@ -6,8 +6,6 @@
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
 
-use bytes::BytesMut;
-
 use super::request::{RequestTemplate, read_answer};
 use crate::clock;
 use crate::error::LoadError;
@@ -55,7 +53,6 @@ pub(super) struct Lane {
     producer: Option<(i64, i16)>,
     flights: VecDeque<Flight>,
     correlation_id: i32,
-    scratch: BytesMut,
     /// Intended moments of requests that wait for room in flight.
     pub(super) due: VecDeque<u64>,
     /// The poller tells when it takes more.
@@ -80,7 +77,6 @@ impl Lane {
             producer,
             flights: VecDeque::new(),
             correlation_id: 0,
-            scratch: BytesMut::new(),
             due: VecDeque::new(),
             is_watched_for_room: false,
             is_broken: false,
@@ -114,7 +110,7 @@ impl Lane {
             self.next = (self.next + 1) % self.targets.len();
         }
         self.correlation_id = self.correlation_id.wrapping_add(1);
-        request.send(self.correlation_id, &batches, template, &mut self.scratch, &mut self.outbox);
+        request.send(self.correlation_id, &batches, template, &mut self.outbox);
         let sent_at = self.outbox.queued;
         self.flights.push_back(Flight { correlation_id: self.correlation_id, since, sent_at, bytes: request.bytes });
     }

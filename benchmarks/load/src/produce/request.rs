@@ -7,7 +7,7 @@
 use broker_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use broker_wire::messages::{ProduceRequest, ProduceResponse};
 use broker_wire::{ApiKey, Records, Str};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::client::{open_answer, request_frame};
 use crate::error::LoadError;
@@ -71,15 +71,9 @@ impl RequestTemplate {
     }
 
     /// Puts a request into the outbox: one batch for each of the partitions, with its stamp.
-    pub(crate) fn send(
-        &self,
-        correlation_id: i32,
-        batches: &[(i32, Stamp)],
-        template: &Template,
-        scratch: &mut BytesMut,
-        outbox: &mut Outbox,
-    ) {
+    pub(crate) fn send(&self, correlation_id: i32, batches: &[(i32, Stamp)], template: &Template, outbox: &mut Outbox) {
         for (number, ((piece, index_at), (partition, stamp))) in self.before.iter().zip(batches).enumerate() {
+            let scratch = &mut outbox.scratch;
             scratch.reserve(piece.len() + template.bytes() - template.body().len() + self.after.len());
             scratch.extend_from_slice(piece);
             scratch[*index_at..*index_at + 4].copy_from_slice(&partition.to_be_bytes());
@@ -87,7 +81,8 @@ impl RequestTemplate {
                 scratch[CORRELATION_AT..CORRELATION_AT + 4].copy_from_slice(&correlation_id.to_be_bytes());
             }
             scratch.extend_from_slice(&template.head(stamp));
-            outbox.push(scratch.split().freeze());
+            let own = scratch.split().freeze();
+            outbox.push(own);
             outbox.push(template.body().clone());
         }
         if !self.after.is_empty() {
@@ -124,7 +119,7 @@ mod tests {
         let templates = Templates::new(shape);
         let request = RequestTemplate::new(kind, templates.get(0)).unwrap();
         let mut outbox = Outbox::default();
-        request.send(77, batches, templates.get(0), &mut BytesMut::new(), &mut outbox);
+        request.send(77, batches, templates.get(0), &mut outbox);
         assert_eq!(outbox.queued, request.bytes as u64);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
