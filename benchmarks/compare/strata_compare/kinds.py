@@ -20,6 +20,8 @@ from .workloads import FILLED_RECORDS, Workload
 
 Measured = tuple[dict[str, float], dict]
 PER_RECORD_BYTES = 1024
+# After load, before idleness is measured.
+SETTLE_SECONDS = 3.0
 # Of the 10 partitions whose latency is compared with that beside 10,000.
 FEW_RECORDS = 400_000
 MB = 1e6
@@ -211,6 +213,7 @@ def partitions(nursery: Nursery, workload: Workload, options: dict[str, Any]) ->
     load.create_topic(server, "few", 10, {})
     fill(server, "few", FEW_RECORDS)
     few = _latencies(server, "few", options)
+    time.sleep(SETTLE_SECONDS)
     rss = meter.rss_bytes(server.pid)
     topics = [f"many-{index}" for index in range(options["topics"])]
     count = len(topics) * options["partitions_each"]
@@ -224,7 +227,7 @@ def partitions(nursery: Nursery, workload: Workload, options: dict[str, Any]) ->
         # One connection takes the partitions strictly in turn.
         load.load("produce", bootstrap=server.bootstrap, topic=topic, connections=1, **one_each)
     many = _latencies(server, topics[0], options)
-    time.sleep(min(3.0, options["idle_seconds"]))
+    time.sleep(SETTLE_SECONDS)
     metrics |= idle(server, options["idle_seconds"])
     metrics["rss_kib_per_partition"] = (meter.rss_bytes(server.pid) - rss) / 1024 / count
     for name in ("produce_p99_us", "fetch_p99_us"):
