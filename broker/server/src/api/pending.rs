@@ -17,7 +17,6 @@ use crate::net::reply::{FileSlice, Part, Reply};
 use crate::replica::waiters::Caller;
 
 /// A started request.
-#[expect(clippy::large_enum_variant, reason = "it lies in its connection's queue: waiting allocates nothing")]
 pub enum Pending {
     /// It is done. `None` is a request that gets no reply (Produce with acks=0).
     Ready(Option<Reply>),

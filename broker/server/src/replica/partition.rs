@@ -361,9 +361,9 @@ fn hit_of(hit: TimeHit) -> (Offset, Timestamp, LeaderEpoch) {
 pub(super) fn read_error(partition: &Partition, error: &ReadError) -> ErrorCode {
     match error.kind() {
         ErrorKind::OutOfRange | ErrorKind::Invalid => ErrorCode::OffsetOutOfRange,
-        // The directory says once that it failed.
-        ErrorKind::Offline => ErrorCode::KafkaStorageError,
-        ErrorKind::Damaged | ErrorKind::Full => {
+        // The directory said once that it failed, and the range was reported when it was marked: clients try again often.
+        ErrorKind::Offline | ErrorKind::Damaged => ErrorCode::KafkaStorageError,
+        ErrorKind::Full => {
             warn!(%partition, %error, "read failed");
             ErrorCode::KafkaStorageError
         }
