@@ -248,6 +248,9 @@ fn mark_dirty<F: Files>(files: &F, root: &Path, boot_id: &str) -> io::Result<()>
     }
 }
 
+/// A field of a line.
+type Field = fn(&mut Line) -> &mut Offset;
+
 /// Lists the directory, and takes from the checkpoints what they say of the partitions that are there.
 fn find<F: Files>(files: &F, root: &Path) -> io::Result<Found> {
     let mut found = Found::default();
@@ -258,7 +261,7 @@ fn find<F: Files>(files: &F, root: &Path) -> io::Result<Found> {
             found.lines.entry(topic).or_default().insert(partition, Line::default());
         }
     }
-    let fields: [(&str, fn(&mut Line) -> &mut Offset); 3] = [
+    let fields: [(&str, Field); 3] = [
         (RECOVERY_POINTS, |line| &mut line.recovery_point),
         (LOG_STARTS, |line| &mut line.log_start),
         (HIGH_WATERMARKS, |line| &mut line.high_watermark),

@@ -7,7 +7,7 @@ use broker_partition::{Durability, SequenceError};
 use broker_records::{BATCH_HEAD_BYTES, BatchBuilder, BatchHead, Codec, batches, decode, verify};
 use bytes::Bytes;
 
-use crate::files::{Change, sync_dir};
+use crate::files::{Change, Persist, replace_file, sync_dir};
 use crate::*;
 
 pub(crate) const TOPIC: TopicId = TopicId([7; 16]);
@@ -613,7 +613,7 @@ fn a_log_directory_knows_its_owner_and_how_it_was_left() {
     let stranger = Identity { node_id: 2, ..me };
     assert!(matches!(open(&stranger, "boot 2"), Err(DirError::Stranger { key: "node.id", .. })));
     let meta = root.join("meta.properties");
-    crate::files::replace_file(&files, &meta, b"version=9\n", crate::files::Persist::Now).unwrap();
+    replace_file(&files, &meta, b"version=9\n", Persist::Now).unwrap();
     let later = open(&stranger, "boot 2").map(|_| ()).unwrap_err();
     assert!(later.to_string().contains("version=9, which is not known here"), "{later}");
 }

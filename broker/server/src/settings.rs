@@ -225,19 +225,21 @@ fn dirs(values: &ConfigValues) -> Result<DirSettings, ConfigError> {
     })
 }
 
-/// Directories that are named, each once.
+const DIR_LIST: &str = "directories separated by commas, each once";
+
+/// Directories that are named, each once. As in Kafka, nothing between two commas names none.
 fn dir_list<T: ConfigType>(key: BrokerKey<T>, dirs: Vec<String>) -> Result<Vec<PathBuf>, ConfigError> {
     let text = dirs.join(",");
     let mut paths: Vec<PathBuf> = Vec::with_capacity(dirs.len());
-    for dir in dirs {
+    for dir in dirs.into_iter().filter(|dir| !dir.is_empty()) {
         // Paths compare by their components: a slash at the end makes no other directory.
         let path = PathBuf::from(dir);
-        if path.as_os_str().is_empty() || paths.contains(&path) {
-            return Err(refuse(key, &text, "directories separated by commas, none of them empty, each once"));
+        if paths.contains(&path) {
+            return Err(refuse(key, &text, DIR_LIST));
         }
         paths.push(path);
     }
-    Ok(paths)
+    if paths.is_empty() { Err(refuse(key, &text, DIR_LIST)) } else { Ok(paths) }
 }
 
 fn network_settings(values: &ConfigValues) -> NetworkSettings {

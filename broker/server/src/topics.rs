@@ -88,12 +88,10 @@ pub struct TopicTable {
 impl TopicTable {
     /// The table of these topics.
     pub fn new(topics: impl IntoIterator<Item = Arc<Topic>>) -> TopicTable {
-        let mut table = TopicTable::default();
-        for topic in topics {
-            table.names.insert(topic.name.clone(), topic.clone());
-            table.ids.insert(topic.id, topic);
-        }
-        table
+        // A map that is made from all its entries is built in one go, which counts with ten thousand topics.
+        let names: BTreeMap<_, _> = topics.into_iter().map(|topic| (topic.name.clone(), topic)).collect();
+        let ids = names.values().map(|topic| (topic.id, topic.clone())).collect();
+        TopicTable { names, ids }
     }
 
     /// The topic of this name.

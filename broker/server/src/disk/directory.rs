@@ -259,14 +259,14 @@ impl Directory {
             return;
         }
         let chunk = partitions.len().div_ceil(CLOSING_THREADS).max(1);
-        let all_closed = std::thread::scope(|scope| {
-            let close = |some: &[&Arc<Partition>]| some.iter().fold(true, |all, one| self.close_one(one, now) && all);
+        let unclosed: usize = std::thread::scope(|scope| {
+            let close = |some: &[&Arc<Partition>]| some.iter().filter(|one| !self.close_one(one, now)).count();
             let threads: Vec<_> = partitions.chunks(chunk).map(|some| scope.spawn(move || close(some))).collect();
-            threads.into_iter().fold(true, |all, thread| thread.join().unwrap_or(false) && all)
+            threads.into_iter().map(|thread| thread.join().unwrap_or(1)).sum()
         });
         self.checkpoint(partitions.iter().copied());
         let state = self.state.lock().take();
-        if let Some(state) = state.filter(|_| all_closed && !self.is_offline())
+        if let Some(state) = state.filter(|_| unclosed == 0 && !self.is_offline())
             && let Err(error) = state.close_clean()
         {
             warn!(directory = %self.root.display(), %error, "directory cannot be marked clean");
