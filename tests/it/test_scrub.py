@@ -97,7 +97,6 @@ def test_a_flip_in_what_only_this_disk_has_is_marked_and_the_rest_serves(strata)
     found = re.search(DAMAGED, broker.log.read_text())
     assert found, "the damage is said"
     first, after = int(found[1]), int(found[2])
-    # A client that reads up to there asks for more.
     broker.expected_complaints.append(r"ERROR.*log is damaged here")
     assert 0 < after - first <= 100
     for _ in range(2):
