@@ -20,6 +20,8 @@ from .workloads import FILLED_RECORDS, Workload
 
 Measured = tuple[dict[str, float], dict]
 PER_RECORD_BYTES = 1024
+# A clean stop writes what is not written yet, of all partitions.
+STOP_SECONDS = 240.0
 # After load, before idleness is measured.
 SETTLE_SECONDS = 3.0
 # Of the 10 partitions whose latency is compared with that beside 10,000.
@@ -235,7 +237,8 @@ def partitions(nursery: Nursery, workload: Workload, options: dict[str, Any]) ->
         metrics[name.replace("_us", "_few_us")] = few[name]
         metrics[name.replace("_us", "_ratio")] = many[name] / few[name]
     began = time.perf_counter()
-    server.stop()
+    assert server.child is not None
+    server.child.stop(STOP_SECONDS)
     metrics["clean_stop_s"] = time.perf_counter() - began
     metrics |= _restart(server, topics[-1], options["partitions_each"], "clean_restart_s", "clean_restart_last_s")
     return metrics, {"few": few, "many": many}
