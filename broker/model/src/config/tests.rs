@@ -183,8 +183,11 @@ fn described_configs_name_every_place_most_specific_first() {
     assert!(described.iter().any(|config| config.def.name == "listeners" && config.read_only()));
 }
 
-/// Topic config, its broker configs from the strongest to the weakest, a value for each, and what the topic then has.
-const LOG_CONFIGS: &[(&str, &[(&str, &str, &str)])] = &[
+/// A broker config, a value, and what the topic then has.
+type Given = (&'static str, &'static str, &'static str);
+
+/// A topic config and its broker configs, from the strongest to the weakest.
+const LOG_CONFIGS: &[(&str, &[Given])] = &[
     ("preallocate", &[("log.preallocate", "true", "true")]),
     ("segment.index.bytes", &[("log.index.size.max.bytes", "8192", "8192")]),
     ("index.interval.bytes", &[("log.index.interval.bytes", "1024", "1024")]),
