@@ -29,7 +29,7 @@ use crate::log::{Log, RecoveryReport, create_segment};
 use crate::names;
 use crate::place::{Home, LogPlace};
 use crate::reader::LogReader;
-use crate::scan::{Plan, scan};
+use crate::scan::{Plan, rotten, scan};
 use crate::segment::{Segment, State};
 use crate::shared::{Chores, NAMES_IN_DIR, NAMES_IN_PARENT, Shared};
 use crate::sidecars::{self, check_topic};
@@ -228,7 +228,14 @@ impl<F: Files> Recovery<F> {
         if self.hints.clean && self.end_by_heads(segment, &tail)? {
             return Ok(length == 0);
         }
-        let (position, end) = self.rescan(segment, tail)?;
+        let (mut position, mut end) = self.rescan(segment, tail)?;
+        let rotten = rotten(self.files(), &*segment.log()?, (position, end), length)?.filter(|_| self.hints.same_boot);
+        if let Some(rotten) = rotten {
+            tracing::error!(dir = %self.dir().display(), from = end.0, to = rotten.to.0, "records are damaged on disk");
+            (position, end) = (position + rotten.bytes, rotten.to);
+            segment.set_damage(segment.damage().into_iter().chain([rotten]).collect());
+            segment.change_state(|state| (state.bytes, state.end) = (position, end));
+        }
         if position < length {
             if end >= self.hints.recovery_point || self.hints.clean {
                 tracing::warn!(dir = %self.dir().display(), bytes = length - position, "cutting a torn tail");

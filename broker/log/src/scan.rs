@@ -81,6 +81,29 @@ pub(crate) fn scan<F: Files>(
     Ok(scanned)
 }
 
+/// The batch at the end of a segment that does not verify although all its bytes are there. While the machine has not
+/// restarted, a write that was cut short left a file that is too short for its batch: this one was written and acknowledged,
+/// and rotted, and its offsets are not to be given again.
+pub(crate) fn rotten<F: Files>(
+    files: &F,
+    handle: &F::Handle,
+    (position, end): (u64, Offset),
+    length: u64,
+) -> io::Result<Option<Damage>> {
+    let mut bytes = [0; BATCH_HEAD_BYTES];
+    if files.read(handle, position, &mut bytes)? < BATCH_HEAD_BYTES {
+        return Ok(None);
+    }
+    let is_whole = |head: &BatchHead| {
+        head.base_offset == end
+            && head.last_offset_delta >= 0
+            && i64::from(head.last_offset_delta) + 1 == i64::from(head.record_count)
+            && position + head.total_bytes() as u64 <= length
+    };
+    let head = BatchHead::parse(&bytes).ok().filter(is_whole);
+    Ok(head.map(|head| Damage { from: end, to: head.next_offset(), position, bytes: head.total_bytes() as u64 }))
+}
+
 /// The next batch that is whole after the plan's position, where none is.
 pub(crate) fn next_whole<F: Files>(files: &F, handle: &F::Handle, plan: Plan) -> io::Result<Option<(u64, BatchHead)>> {
     Scanner { files, handle, plan, buffer: Vec::new() }.search(plan.position, plan.expected)

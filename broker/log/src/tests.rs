@@ -290,6 +290,27 @@ fn a_torn_tail_is_cut_and_offsets_go_on() {
 }
 
 #[test]
+fn a_last_batch_that_rotted_is_not_taken_for_a_torn_one() {
+    for at in [17, 30, 200] {
+        let files = memory();
+        drop(filled(&files, 4));
+        let size = batch(Codec::None, 100, 2, 150).len();
+        files.damage(&file(0, "log"), |data| data[3 * size + at] ^= 0x40);
+        let (mut log, report) = open(&files, &OpenHints { same_boot: true, ..hints(0) });
+        assert_eq!((log.end(), report.torn_bytes), (Offset(8), 0), "the page cache survived: it was whole once");
+        assert_eq!(report.damaged, [(Offset(6), Offset(8))]);
+        assert_eq!(log.slice(Offset(6), 1000, Offset(8), FirstBatch::Whole).unwrap_err().kind(), ErrorKind::Damaged);
+        let stored = append(&mut log, &batch(Codec::None, 1, 1, 1));
+        assert_eq!(stored, Appended::Stored { base_offset: Offset(8), timestamp: Timestamp::NONE });
+        assert_eq!(read_all(&log, Offset(8), Offset(9), 1000).len(), 1);
+        assert_eq!(read_all(&log, Offset(0), Offset(6), 100_000).len(), 3);
+        drop(log);
+        let (log, report) = open(&files, &OpenHints { same_boot: true, ..hints(0) });
+        assert_eq!((log.end(), report.damaged.len()), (Offset(9), 1), "it stays marked");
+    }
+}
+
+#[test]
 fn damage_is_marked_and_the_rest_serves() {
     // Flips in each part of the third batch of four: its length, magic, checksum, body.
     for at in [9, 11, 16, 17, 30, 200] {

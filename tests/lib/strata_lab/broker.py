@@ -103,6 +103,8 @@ class Strata(Broker):
             "log.dirs": str(self.data),
             "strata.tier.url": f"file://{directory / 'bucket'}",
             "group.initial.rebalance.delay.ms": "0",
+            # Tests look at the disk space that retention freed.
+            "log.segment.delete.delay.ms": "0",
         } | (settings or {})
         self.credentials = credentials or {}
         self.extra: list[str] = []

@@ -94,11 +94,12 @@ impl Partition {
         }
     }
 
-    /// Forgets producers that were silent too long, and closes files that nobody needs open.
+    /// Forgets producers that were silent too long, and lets go of files that nobody needs, open or at all.
     pub fn tidy(&self, now: Timestamp) {
         if let Some(open) = self.opened() {
             open.writer.lock().expire_producers(now);
             open.reader.release_idle();
+            self.remove_expired_files(open, now);
         }
     }
 
@@ -110,6 +111,10 @@ impl Partition {
         if flushed_end < end && open.reader.segment_bounds().iter().any(is_left_over) {
             self.ask_for_sync();
         }
+        self.remove_expired_files(open, now);
+    }
+
+    fn remove_expired_files(&self, open: &Open, now: Timestamp) {
         if let Err(error) = open.reader.remove_expired_files(now) {
             warn!(partition = %self, %error, "files of deleted segments cannot be removed, will try again");
         }
