@@ -227,12 +227,7 @@ fn readable<F: Files>(log: &Log<F>, damage: Damage) -> Vec<(Offset, Offset)> {
     ranges
 }
 
-fn replay_batches(
-    part: &[u8],
-    from: Offset,
-    damage: Damage,
-    replay: &mut dyn FnMut(Replay),
-) -> Result<(), LogError> {
+fn replay_batches(part: &[u8], from: Offset, damage: Damage, replay: &mut dyn FnMut(Replay)) -> Result<(), LogError> {
     for batch in broker_records::batches(part) {
         let replayed = batch.and_then(|(head, bytes)| replay_batch(&head, bytes, from, replay));
         match (replayed, damage) {
