@@ -107,7 +107,8 @@ fn commit(driver: &mut Driver<GroupMachine, FileLog<DiskFiles>>, offset: i64) {
 }
 
 fn committed(driver: &Driver<GroupMachine, FileLog<DiskFiles>>) -> Vec<i64> {
-    let group = driver.committed().unwrap().hard.get("g").unwrap();
+    let image = driver.committed().expect("it leads");
+    let group = image.hard.get("g").expect("the group is there");
     group.offsets.values().map(|kept| kept.committed.offset.0).collect()
 }
 
