@@ -1,8 +1,8 @@
 //! Cutting a log at either end: retention, the log start, truncation, beginning anew where the archive ends.
 //!
 //! Segments go as a whole: first out of the list, so that no reader finds them, then renamed, then removed; what
-//! retention takes is removed later, see [`crate::doomed`]. Slices that are held stay readable. What is cut from the end is removed from the newest backwards, so that a crash leaves
-//! a log that is only shorter.
+//! retention takes is removed later, see `doomed`. Slices that are held stay readable. What is cut from the end is removed
+//! from the newest backwards, so that a crash leaves a log that is only shorter.
 
 use std::sync::Arc;
 
