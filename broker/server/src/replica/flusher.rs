@@ -25,8 +25,11 @@ pub(super) trait Syncs: std::fmt::Debug + Send + Sync {
     fn sync(&self);
 }
 
-/// Logs of one directory that are synced at the same time.
-const THREADS_MAX: usize = 16;
+/// Logs of one directory that are synced at the same time, for each core: a sync takes the system's time too, and a log that
+/// has to wait for its turn shares it with more of those who wait for it.
+const THREADS_PER_CORE: usize = 2;
+/// The same on the smallest machine.
+const THREADS_MIN: usize = 4;
 /// A write that took so long was held up by the kernel, in milliseconds.
 const STALL_MS: i64 = 10;
 /// So long after a stall writes are taken to be slow, in milliseconds.
@@ -68,10 +71,19 @@ impl SyncState {
 }
 
 /// The pool of one log directory. Dropping it ends the threads once the queue is empty.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Flusher {
     shared: Arc<Shared>,
+    threads_max: usize,
     slow_until: AtomicI64,
+}
+
+impl Default for Flusher {
+    fn default() -> Flusher {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads_max = THREADS_MIN.max(THREADS_PER_CORE * cores);
+        Flusher { shared: Arc::default(), threads_max, slow_until: AtomicI64::new(0) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +110,7 @@ impl Flusher {
         queue.waiting.push_back(log.clone());
         if queue.waiting.len() <= queue.idle {
             self.shared.wake.notify_one();
-        } else if queue.threads < THREADS_MAX {
+        } else if queue.threads < self.threads_max {
             self.begin_thread(&mut queue);
         }
     }
