@@ -92,6 +92,6 @@ fn keep_up(house: &House) {
 
 fn flush_due(house: &House) {
     for topic in house.topics.load().iter().filter(|topic| topic.config.flush_ms < i64::MAX) {
-        topic.partitions().for_each(|partition| partition.flush());
+        topic.partitions().filter(|partition| partition.is_open()).for_each(Partition::ask_for_sync);
     }
 }

@@ -342,15 +342,6 @@ impl Partition {
         }
         self.waiters.disturb();
     }
-
-    /// Syncs the log, if it is open.
-    pub fn flush(&self) {
-        if let Some(open) = self.opened.get()
-            && let Err(error) = open.reader.flush()
-        {
-            warn!(partition = %self, %error, "log cannot be flushed");
-        }
-    }
 }
 
 fn hit_of(hit: TimeHit) -> (Offset, Timestamp, LeaderEpoch) {
