@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from strata_lab import apache, traffic, waiting
-from strata_lab.broker import Broker, Strata
+from strata_lab.broker import Broker
 
 pytestmark = pytest.mark.java
 
@@ -77,8 +77,9 @@ def test_segments_of_every_codec_are_kafkas_files_also_after_kill_9(fresh) -> No
         produce_over_segments(broker, f"dumped-{codec}", codec, count)
     broker.kill()
     check_logs(broker.data, traffic.CODECS, count)
-    # Apache Kafka preallocates the indexes of its active segment and cuts them at a clean stop or at recovery.
-    check_indexes(broker.data, traffic.CODECS, ALL if isinstance(broker, Strata) else ALL_BUT_ACTIVE)
+    # The indexes of an active segment are complete after a clean stop or recovery only: Apache Kafka preallocates them,
+    # Strata keeps the newest entries in memory, and makes the files when they are due.
+    check_indexes(broker.data, traffic.CODECS, ALL_BUT_ACTIVE)
 
     broker.start()
     for codec in traffic.CODECS:
