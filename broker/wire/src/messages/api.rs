@@ -51,12 +51,24 @@ pub enum ApiKey {
     OffsetForLeaderEpoch = 23,
     /// API key 32.
     DescribeConfigs = 32,
+    /// API key 33.
+    AlterConfigs = 33,
+    /// API key 35.
+    DescribeLogDirs = 35,
     /// API key 37.
     CreatePartitions = 37,
     /// API key 42.
     DeleteGroups = 42,
+    /// API key 43.
+    ElectLeaders = 43,
     /// API key 44.
     IncrementalAlterConfigs = 44,
+    /// API key 45.
+    AlterPartitionReassignments = 45,
+    /// API key 46.
+    ListPartitionReassignments = 46,
+    /// API key 47.
+    OffsetDelete = 47,
     /// API key 60.
     DescribeCluster = 60,
     /// API key 75.
@@ -86,9 +98,15 @@ impl ApiKey {
         ApiKey::InitProducerId,
         ApiKey::OffsetForLeaderEpoch,
         ApiKey::DescribeConfigs,
+        ApiKey::AlterConfigs,
+        ApiKey::DescribeLogDirs,
         ApiKey::CreatePartitions,
         ApiKey::DeleteGroups,
+        ApiKey::ElectLeaders,
         ApiKey::IncrementalAlterConfigs,
+        ApiKey::AlterPartitionReassignments,
+        ApiKey::ListPartitionReassignments,
+        ApiKey::OffsetDelete,
         ApiKey::DescribeCluster,
         ApiKey::DescribeTopicPartitions,
     ];
@@ -123,9 +141,15 @@ impl ApiKey {
             22 => Some(ApiKey::InitProducerId),
             23 => Some(ApiKey::OffsetForLeaderEpoch),
             32 => Some(ApiKey::DescribeConfigs),
+            33 => Some(ApiKey::AlterConfigs),
+            35 => Some(ApiKey::DescribeLogDirs),
             37 => Some(ApiKey::CreatePartitions),
             42 => Some(ApiKey::DeleteGroups),
+            43 => Some(ApiKey::ElectLeaders),
             44 => Some(ApiKey::IncrementalAlterConfigs),
+            45 => Some(ApiKey::AlterPartitionReassignments),
+            46 => Some(ApiKey::ListPartitionReassignments),
+            47 => Some(ApiKey::OffsetDelete),
             60 => Some(ApiKey::DescribeCluster),
             75 => Some(ApiKey::DescribeTopicPartitions),
             _ => None,
@@ -156,9 +180,15 @@ impl ApiKey {
             ApiKey::InitProducerId => "InitProducerId",
             ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
             ApiKey::DescribeConfigs => "DescribeConfigs",
+            ApiKey::AlterConfigs => "AlterConfigs",
+            ApiKey::DescribeLogDirs => "DescribeLogDirs",
             ApiKey::CreatePartitions => "CreatePartitions",
             ApiKey::DeleteGroups => "DeleteGroups",
+            ApiKey::ElectLeaders => "ElectLeaders",
             ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+            ApiKey::AlterPartitionReassignments => "AlterPartitionReassignments",
+            ApiKey::ListPartitionReassignments => "ListPartitionReassignments",
+            ApiKey::OffsetDelete => "OffsetDelete",
             ApiKey::DescribeCluster => "DescribeCluster",
             ApiKey::DescribeTopicPartitions => "DescribeTopicPartitions",
         }
@@ -188,9 +218,15 @@ impl ApiKey {
             ApiKey::InitProducerId => 0,
             ApiKey::OffsetForLeaderEpoch => 2,
             ApiKey::DescribeConfigs => 1,
+            ApiKey::AlterConfigs => 0,
+            ApiKey::DescribeLogDirs => 1,
             ApiKey::CreatePartitions => 0,
             ApiKey::DeleteGroups => 0,
+            ApiKey::ElectLeaders => 0,
             ApiKey::IncrementalAlterConfigs => 0,
+            ApiKey::AlterPartitionReassignments => 0,
+            ApiKey::ListPartitionReassignments => 0,
+            ApiKey::OffsetDelete => 0,
             ApiKey::DescribeCluster => 0,
             ApiKey::DescribeTopicPartitions => 0,
         }
@@ -220,9 +256,15 @@ impl ApiKey {
             ApiKey::InitProducerId => 6,
             ApiKey::OffsetForLeaderEpoch => 4,
             ApiKey::DescribeConfigs => 4,
+            ApiKey::AlterConfigs => 2,
+            ApiKey::DescribeLogDirs => 5,
             ApiKey::CreatePartitions => 3,
             ApiKey::DeleteGroups => 2,
+            ApiKey::ElectLeaders => 2,
             ApiKey::IncrementalAlterConfigs => 1,
+            ApiKey::AlterPartitionReassignments => 1,
+            ApiKey::ListPartitionReassignments => 0,
+            ApiKey::OffsetDelete => 0,
             ApiKey::DescribeCluster => 2,
             ApiKey::DescribeTopicPartitions => 0,
         }
@@ -252,9 +294,15 @@ impl ApiKey {
             ApiKey::InitProducerId => 2,
             ApiKey::OffsetForLeaderEpoch => 4,
             ApiKey::DescribeConfigs => 4,
+            ApiKey::AlterConfigs => 2,
+            ApiKey::DescribeLogDirs => 2,
             ApiKey::CreatePartitions => 2,
             ApiKey::DeleteGroups => 2,
+            ApiKey::ElectLeaders => 2,
             ApiKey::IncrementalAlterConfigs => 1,
+            ApiKey::AlterPartitionReassignments => 0,
+            ApiKey::ListPartitionReassignments => 0,
+            ApiKey::OffsetDelete => 1,
             ApiKey::DescribeCluster => 0,
             ApiKey::DescribeTopicPartitions => 0,
         }
@@ -304,12 +352,24 @@ pub enum RequestBody {
     OffsetForLeaderEpoch(messages::OffsetForLeaderEpochRequest),
     /// Of [`ApiKey::DescribeConfigs`].
     DescribeConfigs(messages::DescribeConfigsRequest),
+    /// Of [`ApiKey::AlterConfigs`].
+    AlterConfigs(messages::AlterConfigsRequest),
+    /// Of [`ApiKey::DescribeLogDirs`].
+    DescribeLogDirs(messages::DescribeLogDirsRequest),
     /// Of [`ApiKey::CreatePartitions`].
     CreatePartitions(messages::CreatePartitionsRequest),
     /// Of [`ApiKey::DeleteGroups`].
     DeleteGroups(messages::DeleteGroupsRequest),
+    /// Of [`ApiKey::ElectLeaders`].
+    ElectLeaders(messages::ElectLeadersRequest),
     /// Of [`ApiKey::IncrementalAlterConfigs`].
     IncrementalAlterConfigs(messages::IncrementalAlterConfigsRequest),
+    /// Of [`ApiKey::AlterPartitionReassignments`].
+    AlterPartitionReassignments(messages::AlterPartitionReassignmentsRequest),
+    /// Of [`ApiKey::ListPartitionReassignments`].
+    ListPartitionReassignments(messages::ListPartitionReassignmentsRequest),
+    /// Of [`ApiKey::OffsetDelete`].
+    OffsetDelete(messages::OffsetDeleteRequest),
     /// Of [`ApiKey::DescribeCluster`].
     DescribeCluster(messages::DescribeClusterRequest),
     /// Of [`ApiKey::DescribeTopicPartitions`].
@@ -353,13 +413,25 @@ impl RequestBody {
             ApiKey::DescribeConfigs => {
                 RequestBody::DescribeConfigs(messages::DescribeConfigsRequest::decode(input, version)?)
             }
+            ApiKey::AlterConfigs => RequestBody::AlterConfigs(messages::AlterConfigsRequest::decode(input, version)?),
+            ApiKey::DescribeLogDirs => {
+                RequestBody::DescribeLogDirs(messages::DescribeLogDirsRequest::decode(input, version)?)
+            }
             ApiKey::CreatePartitions => {
                 RequestBody::CreatePartitions(messages::CreatePartitionsRequest::decode(input, version)?)
             }
             ApiKey::DeleteGroups => RequestBody::DeleteGroups(messages::DeleteGroupsRequest::decode(input, version)?),
+            ApiKey::ElectLeaders => RequestBody::ElectLeaders(messages::ElectLeadersRequest::decode(input, version)?),
             ApiKey::IncrementalAlterConfigs => {
                 RequestBody::IncrementalAlterConfigs(messages::IncrementalAlterConfigsRequest::decode(input, version)?)
             }
+            ApiKey::AlterPartitionReassignments => RequestBody::AlterPartitionReassignments(
+                messages::AlterPartitionReassignmentsRequest::decode(input, version)?,
+            ),
+            ApiKey::ListPartitionReassignments => RequestBody::ListPartitionReassignments(
+                messages::ListPartitionReassignmentsRequest::decode(input, version)?,
+            ),
+            ApiKey::OffsetDelete => RequestBody::OffsetDelete(messages::OffsetDeleteRequest::decode(input, version)?),
             ApiKey::DescribeCluster => {
                 RequestBody::DescribeCluster(messages::DescribeClusterRequest::decode(input, version)?)
             }
@@ -392,9 +464,15 @@ impl RequestBody {
             RequestBody::InitProducerId(body) => body.encode(out, version),
             RequestBody::OffsetForLeaderEpoch(body) => body.encode(out, version),
             RequestBody::DescribeConfigs(body) => body.encode(out, version),
+            RequestBody::AlterConfigs(body) => body.encode(out, version),
+            RequestBody::DescribeLogDirs(body) => body.encode(out, version),
             RequestBody::CreatePartitions(body) => body.encode(out, version),
             RequestBody::DeleteGroups(body) => body.encode(out, version),
+            RequestBody::ElectLeaders(body) => body.encode(out, version),
             RequestBody::IncrementalAlterConfigs(body) => body.encode(out, version),
+            RequestBody::AlterPartitionReassignments(body) => body.encode(out, version),
+            RequestBody::ListPartitionReassignments(body) => body.encode(out, version),
+            RequestBody::OffsetDelete(body) => body.encode(out, version),
             RequestBody::DescribeCluster(body) => body.encode(out, version),
             RequestBody::DescribeTopicPartitions(body) => body.encode(out, version),
         }
@@ -424,9 +502,15 @@ impl RequestBody {
             RequestBody::InitProducerId(_) => ApiKey::InitProducerId,
             RequestBody::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             RequestBody::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+            RequestBody::AlterConfigs(_) => ApiKey::AlterConfigs,
+            RequestBody::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             RequestBody::CreatePartitions(_) => ApiKey::CreatePartitions,
             RequestBody::DeleteGroups(_) => ApiKey::DeleteGroups,
+            RequestBody::ElectLeaders(_) => ApiKey::ElectLeaders,
             RequestBody::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+            RequestBody::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
+            RequestBody::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            RequestBody::OffsetDelete(_) => ApiKey::OffsetDelete,
             RequestBody::DescribeCluster(_) => ApiKey::DescribeCluster,
             RequestBody::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }

@@ -34,13 +34,25 @@ pub fn request(api: ApiKey, version: i16, random: &mut Sampler) -> RequestBody {
         ApiKey::DescribeConfigs => {
             RequestBody::DescribeConfigs(messages::DescribeConfigsRequest::sample(random, version))
         }
+        ApiKey::AlterConfigs => RequestBody::AlterConfigs(messages::AlterConfigsRequest::sample(random, version)),
+        ApiKey::DescribeLogDirs => {
+            RequestBody::DescribeLogDirs(messages::DescribeLogDirsRequest::sample(random, version))
+        }
         ApiKey::CreatePartitions => {
             RequestBody::CreatePartitions(messages::CreatePartitionsRequest::sample(random, version))
         }
         ApiKey::DeleteGroups => RequestBody::DeleteGroups(messages::DeleteGroupsRequest::sample(random, version)),
+        ApiKey::ElectLeaders => RequestBody::ElectLeaders(messages::ElectLeadersRequest::sample(random, version)),
         ApiKey::IncrementalAlterConfigs => {
             RequestBody::IncrementalAlterConfigs(messages::IncrementalAlterConfigsRequest::sample(random, version))
         }
+        ApiKey::AlterPartitionReassignments => RequestBody::AlterPartitionReassignments(
+            messages::AlterPartitionReassignmentsRequest::sample(random, version),
+        ),
+        ApiKey::ListPartitionReassignments => RequestBody::ListPartitionReassignments(
+            messages::ListPartitionReassignmentsRequest::sample(random, version),
+        ),
+        ApiKey::OffsetDelete => RequestBody::OffsetDelete(messages::OffsetDeleteRequest::sample(random, version)),
         ApiKey::DescribeCluster => {
             RequestBody::DescribeCluster(messages::DescribeClusterRequest::sample(random, version))
         }
@@ -1422,6 +1434,118 @@ impl Sample for messages::describe_configs_response::DescribeConfigsSynonym {
     }
 }
 
+impl Sample for messages::alter_configs_request::AlterConfigsRequest {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            resources: random
+                .list(|random| messages::alter_configs_request::AlterConfigsResource::sample(random, version)),
+            validate_only: random.bool(),
+        }
+    }
+}
+
+impl Sample for messages::alter_configs_request::AlterConfigsResource {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            resource_type: random.u64() as i8,
+            resource_name: random.string(),
+            configs: random.list(|random| messages::alter_configs_request::AlterableConfig::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::alter_configs_request::AlterableConfig {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self { name: random.string(), value: random.optional(|random| random.string()) }
+    }
+}
+
+impl Sample for messages::alter_configs_response::AlterConfigsResponse {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            throttle_time_ms: random.u64() as i32,
+            responses: random
+                .list(|random| messages::alter_configs_response::AlterConfigsResourceResponse::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::alter_configs_response::AlterConfigsResourceResponse {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self {
+            error_code: random.u64() as i16,
+            error_message: random.optional(|random| random.string()),
+            resource_type: random.u64() as i8,
+            resource_name: random.string(),
+        }
+    }
+}
+
+impl Sample for messages::describe_log_dirs_request::DescribeLogDirsRequest {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            topics: random.optional(|random| {
+                random
+                    .list(|random| messages::describe_log_dirs_request::DescribableLogDirTopic::sample(random, version))
+            }),
+        }
+    }
+}
+
+impl Sample for messages::describe_log_dirs_request::DescribableLogDirTopic {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self { topic: random.string(), partitions: random.list(|random| random.u64() as i32) }
+    }
+}
+
+impl Sample for messages::describe_log_dirs_response::DescribeLogDirsResponse {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        let plain = Self::default();
+        Self {
+            throttle_time_ms: random.u64() as i32,
+            error_code: if version >= 3 { random.u64() as i16 } else { plain.error_code },
+            results: random
+                .list(|random| messages::describe_log_dirs_response::DescribeLogDirsResult::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::describe_log_dirs_response::DescribeLogDirsResult {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        let plain = Self::default();
+        Self {
+            error_code: random.u64() as i16,
+            log_dir: random.string(),
+            topics: random
+                .list(|random| messages::describe_log_dirs_response::DescribeLogDirsTopic::sample(random, version)),
+            total_bytes: if version >= 4 { random.u64() as i64 } else { plain.total_bytes },
+            usable_bytes: if version >= 4 { random.u64() as i64 } else { plain.usable_bytes },
+            is_cordoned: if version == 5 { random.bool() } else { plain.is_cordoned },
+        }
+    }
+}
+
+impl Sample for messages::describe_log_dirs_response::DescribeLogDirsTopic {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            name: random.string(),
+            partitions: random
+                .list(|random| messages::describe_log_dirs_response::DescribeLogDirsPartition::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::describe_log_dirs_response::DescribeLogDirsPartition {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self {
+            partition_index: random.u64() as i32,
+            partition_size: random.u64() as i64,
+            offset_lag: random.u64() as i64,
+            is_future_key: random.bool(),
+        }
+    }
+}
+
 impl Sample for messages::create_partitions_request::CreatePartitionsRequest {
     fn sample(random: &mut Sampler, version: i16) -> Self {
         Self {
@@ -1496,6 +1620,57 @@ impl Sample for messages::delete_groups_response::DeletableGroupResult {
     }
 }
 
+impl Sample for messages::elect_leaders_request::ElectLeadersRequest {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        let plain = Self::default();
+        Self {
+            election_type: if version >= 1 { random.u64() as i8 } else { plain.election_type },
+            topic_partitions: random.optional(|random| {
+                random.list(|random| messages::elect_leaders_request::TopicPartitions::sample(random, version))
+            }),
+            timeout_ms: random.u64() as i32,
+        }
+    }
+}
+
+impl Sample for messages::elect_leaders_request::TopicPartitions {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self { topic: random.string(), partitions: random.list(|random| random.u64() as i32) }
+    }
+}
+
+impl Sample for messages::elect_leaders_response::ElectLeadersResponse {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        let plain = Self::default();
+        Self {
+            throttle_time_ms: random.u64() as i32,
+            error_code: if version >= 1 { random.u64() as i16 } else { plain.error_code },
+            replica_election_results: random
+                .list(|random| messages::elect_leaders_response::ReplicaElectionResult::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::elect_leaders_response::ReplicaElectionResult {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            topic: random.string(),
+            partition_result: random
+                .list(|random| messages::elect_leaders_response::PartitionResult::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::elect_leaders_response::PartitionResult {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self {
+            partition_id: random.u64() as i32,
+            error_code: random.u64() as i16,
+            error_message: random.optional(|random| random.string()),
+        }
+    }
+}
+
 impl Sample for messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest {
     fn sample(random: &mut Sampler, version: i16) -> Self {
         Self {
@@ -1547,6 +1722,193 @@ impl Sample for messages::incremental_alter_configs_response::AlterConfigsResour
             resource_type: random.u64() as i8,
             resource_name: random.string(),
         }
+    }
+}
+
+impl Sample for messages::alter_partition_reassignments_request::AlterPartitionReassignmentsRequest {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        let plain = Self::default();
+        Self {
+            timeout_ms: random.u64() as i32,
+            allow_replication_factor_change: if version == 1 {
+                random.bool()
+            } else {
+                plain.allow_replication_factor_change
+            },
+            topics: random.list(|random| {
+                messages::alter_partition_reassignments_request::ReassignableTopic::sample(random, version)
+            }),
+        }
+    }
+}
+
+impl Sample for messages::alter_partition_reassignments_request::ReassignableTopic {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            name: random.string(),
+            partitions: random.list(|random| {
+                messages::alter_partition_reassignments_request::ReassignablePartition::sample(random, version)
+            }),
+        }
+    }
+}
+
+impl Sample for messages::alter_partition_reassignments_request::ReassignablePartition {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self {
+            partition_index: random.u64() as i32,
+            replicas: random.optional(|random| random.list(|random| random.u64() as i32)),
+        }
+    }
+}
+
+impl Sample for messages::alter_partition_reassignments_response::AlterPartitionReassignmentsResponse {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        let plain = Self::default();
+        Self {
+            throttle_time_ms: random.u64() as i32,
+            allow_replication_factor_change: if version == 1 {
+                random.bool()
+            } else {
+                plain.allow_replication_factor_change
+            },
+            error_code: random.u64() as i16,
+            error_message: random.optional(|random| random.string()),
+            responses: random.list(|random| {
+                messages::alter_partition_reassignments_response::ReassignableTopicResponse::sample(random, version)
+            }),
+        }
+    }
+}
+
+impl Sample for messages::alter_partition_reassignments_response::ReassignableTopicResponse {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            name: random.string(),
+            partitions: random.list(|random| {
+                messages::alter_partition_reassignments_response::ReassignablePartitionResponse::sample(random, version)
+            }),
+        }
+    }
+}
+
+impl Sample for messages::alter_partition_reassignments_response::ReassignablePartitionResponse {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self {
+            partition_index: random.u64() as i32,
+            error_code: random.u64() as i16,
+            error_message: random.optional(|random| random.string()),
+        }
+    }
+}
+
+impl Sample for messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            timeout_ms: random.u64() as i32,
+            topics: random.optional(|random| {
+                random.list(|random| {
+                    messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics::sample(
+                        random, version,
+                    )
+                })
+            }),
+        }
+    }
+}
+
+impl Sample for messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self { name: random.string(), partition_indexes: random.list(|random| random.u64() as i32) }
+    }
+}
+
+impl Sample for messages::list_partition_reassignments_response::ListPartitionReassignmentsResponse {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            throttle_time_ms: random.u64() as i32,
+            error_code: random.u64() as i16,
+            error_message: random.optional(|random| random.string()),
+            topics: random.list(|random| {
+                messages::list_partition_reassignments_response::OngoingTopicReassignment::sample(random, version)
+            }),
+        }
+    }
+}
+
+impl Sample for messages::list_partition_reassignments_response::OngoingTopicReassignment {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            name: random.string(),
+            partitions: random.list(|random| {
+                messages::list_partition_reassignments_response::OngoingPartitionReassignment::sample(random, version)
+            }),
+        }
+    }
+}
+
+impl Sample for messages::list_partition_reassignments_response::OngoingPartitionReassignment {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self {
+            partition_index: random.u64() as i32,
+            replicas: random.list(|random| random.u64() as i32),
+            adding_replicas: random.list(|random| random.u64() as i32),
+            removing_replicas: random.list(|random| random.u64() as i32),
+        }
+    }
+}
+
+impl Sample for messages::offset_delete_request::OffsetDeleteRequest {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            group_id: random.string(),
+            topics: random
+                .list(|random| messages::offset_delete_request::OffsetDeleteRequestTopic::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::offset_delete_request::OffsetDeleteRequestTopic {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            name: random.string(),
+            partitions: random
+                .list(|random| messages::offset_delete_request::OffsetDeleteRequestPartition::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::offset_delete_request::OffsetDeleteRequestPartition {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self { partition_index: random.u64() as i32 }
+    }
+}
+
+impl Sample for messages::offset_delete_response::OffsetDeleteResponse {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            error_code: random.u64() as i16,
+            throttle_time_ms: random.u64() as i32,
+            topics: random
+                .list(|random| messages::offset_delete_response::OffsetDeleteResponseTopic::sample(random, version)),
+        }
+    }
+}
+
+impl Sample for messages::offset_delete_response::OffsetDeleteResponseTopic {
+    fn sample(random: &mut Sampler, version: i16) -> Self {
+        Self {
+            name: random.string(),
+            partitions: random.list(|random| {
+                messages::offset_delete_response::OffsetDeleteResponsePartition::sample(random, version)
+            }),
+        }
+    }
+}
+
+impl Sample for messages::offset_delete_response::OffsetDeleteResponsePartition {
+    fn sample(random: &mut Sampler, _version: i16) -> Self {
+        Self { partition_index: random.u64() as i32, error_code: random.u64() as i16 }
     }
 }
 
