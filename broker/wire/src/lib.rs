@@ -26,6 +26,8 @@ pub mod samples;
 #[cfg(test)]
 mod tests;
 pub mod text;
+#[cfg(any(test, feature = "tree"))]
+pub mod tree;
 
 pub use decode::{DecodeError, Decoder};
 pub use encode::{EncodeError, Encoder, Hole};

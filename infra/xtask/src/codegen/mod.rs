@@ -2,9 +2,9 @@
 //! `kafka-group-coordinator` artifacts.
 //!
 //! [`list`] names the APIs and records: the next API is one line there. [`schema`] reads the JSON, [`model`] resolves
-//! versions, types and defaults, [`emit`] writes the messages, [`tables`] writes what spans all of them, and
-//! [`samples`] writes random instances for tests. The schemas' prose is not copied: documentation is made of names and
-//! versions.
+//! versions, types and defaults, [`emit`] writes the messages, [`tables`] writes what spans all of them; for tests
+//! [`samples`] writes random instances and [`tree`] what is needed to compare answers. The schemas' prose is not copied:
+//! documentation is made of names and versions.
 //!
 //! The output is formatted with rustfmt and committed. A schema that uses what the generator does not know stops it
 //! with the name of the message; nothing is guessed.
@@ -18,6 +18,7 @@ mod names;
 mod samples;
 mod schema;
 mod tables;
+mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -95,7 +96,8 @@ fn write_all(wire: &Path, messages: &[Message]) -> Result<(), CodegenError> {
     }
     write(&directory.join("api.rs"), &tables::api(messages))?;
     write(&directory.join("mod.rs"), &tables::module(messages))?;
-    write(&wire.join("samples").join("generated.rs"), &samples::emit(messages))
+    write(&wire.join("samples").join("generated.rs"), &samples::emit(messages))?;
+    write(&wire.join("tree").join("generated.rs"), &tree::emit(messages))
 }
 
 fn write(path: &Path, body: &str) -> Result<(), CodegenError> {
