@@ -773,7 +773,7 @@ impl Tree for messages::metadata_request::MetadataRequest {
 
     fn trim(&mut self, version: i16) {
         let plain = Self::default();
-        if !(version >= 1) && self.topics.is_none() {
+        if version < 1 && self.topics.is_none() {
             self.topics = Some(Default::default());
         }
         self.topics.trim(version);
@@ -804,7 +804,7 @@ impl Tree for messages::metadata_request::MetadataRequestTopic {
         if version < 10 {
             self.topic_id = plain.topic_id;
         }
-        if !(version >= 10) && self.name.is_none() {
+        if version < 10 && self.name.is_none() {
             self.name = Some(Default::default());
         }
     }
@@ -897,7 +897,7 @@ impl Tree for messages::metadata_response::MetadataResponseTopic {
     fn trim(&mut self, version: i16) {
         let plain = Self::default();
 
-        if !(version >= 12) && self.name.is_none() {
+        if version < 12 && self.name.is_none() {
             self.name = Some(Default::default());
         }
 
@@ -1098,7 +1098,7 @@ impl Tree for messages::offset_fetch_request::OffsetFetchRequest {
         if version > 7 {
             self.topics = plain.topics;
         } else {
-            if !(version >= 2) && self.topics.is_none() {
+            if version < 2 && self.topics.is_none() {
                 self.topics = Some(Default::default());
             }
             self.topics.trim(version);
@@ -1473,7 +1473,7 @@ impl Tree for messages::join_group_response::JoinGroupResponse {
         if version < 7 {
             self.protocol_type = plain.protocol_type;
         }
-        if !(version >= 7) && self.protocol_name.is_none() {
+        if version < 7 && self.protocol_name.is_none() {
             self.protocol_name = Some(Default::default());
         }
 
@@ -2155,7 +2155,7 @@ impl Tree for messages::delete_topics_response::DeletableTopicResult {
 
     fn trim(&mut self, version: i16) {
         let plain = Self::default();
-        if !(version == 6) && self.name.is_none() {
+        if version < 6 && self.name.is_none() {
             self.name = Some(Default::default());
         }
 

@@ -3,7 +3,6 @@
 
 use std::fmt::Write;
 
-use super::emit_field::null_condition;
 use super::model::{Field, Kind, Message, Struct, Type};
 use super::names;
 
@@ -83,11 +82,9 @@ fn tree(message: &Message, item: &Struct) -> String {
 
 /// Statements for a field that the version has: null where the version has no null, and what lies within.
 fn trim_present(part: &Field, place: &str) -> String {
-    let mut out = match null_condition(part, part.versions) {
-        Some(condition) if condition != "true" => {
-            format!("if !({condition}) && {place}.is_none() {{ {place} = Some(Default::default()); }}\n")
-        }
-        _ => String::new(),
+    let mut out = match part.nullable.and_then(|nullable| nullable.negation(part.versions)) {
+        Some(never) => format!("if {never} && {place}.is_none() {{ {place} = Some(Default::default()); }}\n"),
+        None => String::new(),
     };
     if is_made_of_fields(&part.kind) {
         let _ = write!(out, "{place}.trim(version);");
