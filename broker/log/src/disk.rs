@@ -5,7 +5,7 @@
 //! unlinked.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -13,8 +13,10 @@ use std::time::UNIX_EPOCH;
 
 use broker_model::Timestamp;
 use bytes::Bytes;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::files::{Change, Entry, Files, OpenMode, Stat};
+use crate::patience;
 
 /// The most slices that one pwritev(2) takes (`IOV_MAX`).
 const SLICES_PER_WRITE_MAX: usize = 1024;
@@ -67,7 +69,10 @@ impl Files for DiskFiles {
     }
 
     fn read(&self, handle: &DiskFile, position: u64, into: &mut [u8]) -> io::Result<usize> {
-        read_all(|room, at| handle.file.read_at(room, at), position, into)
+        if patience::may_wait() {
+            return read_all(|room, at| handle.file.read_at(room, at), position, into);
+        }
+        read_all(|room, at| read_resident(&handle.file, room, at), position, into)
     }
 
     fn write(&self, handle: &DiskFile, position: u64, from: &mut [IoSlice<'_>]) -> io::Result<()> {
@@ -116,6 +121,15 @@ impl Files for DiskFiles {
     }
 }
 
+/// Reads what is in the page cache; `WouldBlock` where nothing of it is.
+fn read_resident(file: &File, room: &mut [u8], at: u64) -> io::Result<usize> {
+    match rustix::io::preadv2(file, &mut [IoSliceMut::new(room)], at, ReadWriteFlags::NOWAIT) {
+        // A file system that cannot tell.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.read_at(room, at),
+        read => Ok(read?),
+    }
+}
+
 fn stat_of(metadata: &fs::Metadata) -> io::Result<Stat> {
     let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let modified = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
@@ -124,7 +138,7 @@ fn stat_of(metadata: &fs::Metadata) -> io::Result<Stat> {
 
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INTR) | Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::INTR) | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -221,7 +235,7 @@ mod tests {
         }
         let no_room = write_all(|_, _| Ok(0), 0, &mut [IoSlice::new(b"x")]);
         assert_eq!(no_room.unwrap_err().kind(), io::ErrorKind::WriteZero);
-        let full = write_all(|_, _| Err(rustix::io::Errno::NOSPC.into()), 0, &mut [IoSlice::new(b"x")]);
+        let full = write_all(|_, _| Err(Errno::NOSPC.into()), 0, &mut [IoSlice::new(b"x")]);
         assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

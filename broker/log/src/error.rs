@@ -22,6 +22,8 @@ pub enum ErrorKind {
     OutOfRange,
     /// The caller asked for what cannot be.
     Invalid,
+    /// To be repeated on a thread that may wait for the disk.
+    NotResident,
 }
 
 /// A log could not be opened.
@@ -142,7 +144,7 @@ pub enum ReadError {
     /// The log is offline.
     #[error("the log is offline")]
     Offline,
-    /// The system failed.
+    /// The system failed, or would have to wait for the disk ([`without_waiting`](crate::without_waiting)).
     #[error("reading the log")]
     Io(#[from] io::Error),
 }
@@ -154,6 +156,7 @@ impl ReadError {
         match self {
             ReadError::BelowStart { .. } | ReadError::BeyondEnd { .. } => ErrorKind::OutOfRange,
             ReadError::Damaged { .. } => ErrorKind::Damaged,
+            ReadError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => ErrorKind::NotResident,
             ReadError::Offline | ReadError::Io(_) => ErrorKind::Offline,
         }
     }

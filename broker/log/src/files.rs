@@ -46,7 +46,7 @@ pub trait Files: Clone + Send + Sync + 'static {
     /// end.
     ///
     /// # Errors
-    /// When the system fails.
+    /// When the system fails. `WouldBlock` [`without_waiting`](crate::without_waiting), where the bytes are not in memory.
     fn read(&self, handle: &Self::Handle, position: u64, into: &mut [u8]) -> io::Result<usize>;
 
     /// Writes all the slices one after the other at `position`, in as few calls to the system as it takes.

@@ -19,7 +19,9 @@ impl<F: Files> LogReader<F> {
     /// `None` where there is nothing (yet).
     ///
     /// # Errors
-    /// `BelowStart` or `BeyondEnd` for an offset that is not here, `Damaged` where its batch is damaged.
+    /// `BelowStart` or `BeyondEnd` for an offset that is not here, `Damaged` where its batch is damaged; of the kind
+    /// `NotResident` where heads or indexes are not in memory and the thread
+    /// [must not wait](crate::without_waiting) for them.
     pub fn slice(
         &self,
         from: Offset,

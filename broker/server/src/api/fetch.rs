@@ -27,7 +27,7 @@ use crate::context::{Operation, Resource};
 use crate::fetch_sessions::{Asked, FetchPlan, Outcome, PlanTopic};
 use crate::net::reply::{FileSlice, Reply};
 use crate::replica::waiters::{Ticket, Until};
-use crate::replica::{Ends, Partition, Want};
+use crate::replica::{AtHand, Ends, Partition, Want};
 use crate::topics::FoundPartition;
 
 /// Versions from here name topics by id (KIP-516).
@@ -44,6 +44,8 @@ enum Look {
         end: Offset,
     },
     Hot(FileSlice),
+    /// On the local disk, and where is not known without reading there.
+    OnDisk(Want),
     /// In the bucket; this many bytes are asked of it.
     Cold(usize),
     Read(Vec<Bytes>),
@@ -53,7 +55,7 @@ enum Look {
 pub(super) struct Pass {
     looks: Vec<Look>,
     bytes: usize,
-    /// There is an error, or something cold: no reason to wait for appends.
+    /// There is an error, or something that has to be read first: no reason to wait for appends.
     is_due: bool,
 }
 
@@ -172,14 +174,14 @@ impl Fetch {
         (0..self.plan.len()).filter_map(|at| self.plan.cached(at).0.as_ref().ok())
     }
 
-    /// Answers, after reading what is cold.
+    /// Answers, after reading what is not at hand.
     fn end(self, pass: Pass, begun: Instant) -> Pending {
-        if !pass.looks.iter().any(|look| matches!(look, Look::Cold(_))) {
+        if !pass.looks.iter().any(|look| matches!(look, Look::Cold(_) | Look::OnDisk(_))) {
             return Pending::Ready(Some(self.answer(pass.looks)));
         }
         let deadline = begun + self.wait.max(COLD_WAIT_MIN);
         Pending::wait(async move {
-            let looks = self.read_cold(pass.looks, deadline).await;
+            let looks = self.read(pass.looks, deadline).await;
             self.answer(looks)
         })
     }
@@ -203,6 +205,10 @@ impl Fetch {
                     pass.bytes += (*bytes).max(1);
                     pass.is_due = true;
                 }
+                Look::OnDisk(want) => {
+                    pass.bytes += want.bytes().max(1);
+                    pass.is_due = true;
+                }
                 Look::Empty | Look::Read(_) => {}
             }
             pass.looks.push(look);
@@ -210,19 +216,19 @@ impl Fetch {
         pass
     }
 
-    async fn read_cold(&self, looks: Vec<Look>, deadline: Instant) -> Vec<Look> {
+    async fn read(&self, looks: Vec<Look>, deadline: Instant) -> Vec<Look> {
         let reads = looks.into_iter().enumerate().map(|(at, look)| async move {
+            let from = Offset(self.plan.asked(at).fetch_offset);
             match (look, &self.plan.cached(at).0) {
-                (Look::Cold(bytes), Ok(replica)) => {
-                    self.read_one(replica, Offset(self.plan.asked(at).fetch_offset), (bytes, deadline)).await
-                }
+                (Look::Cold(bytes), Ok(replica)) => self.read_cold(replica, from, (bytes, deadline)).await,
+                (Look::OnDisk(want), Ok(replica)) => find_on_disk(replica.clone(), from, want).await,
                 (look, _) => look,
             }
         });
         join_all(reads).await
     }
 
-    async fn read_one(&self, replica: &Partition, from: Offset, (bytes, deadline): (usize, Instant)) -> Look {
+    async fn read_cold(&self, replica: &Partition, from: Offset, (bytes, deadline): (usize, Instant)) -> Look {
         let metrics = &self.call.broker.metrics;
         match timeout_at(deadline, replica.read_cold(from, bytes)).await {
             Ok(Ok(batches)) => {
@@ -277,7 +283,7 @@ impl Fetch {
             ..Default::default()
         };
         match look {
-            Look::Empty | Look::Cold(_) => {}
+            Look::Empty | Look::Cold(_) | Look::OnDisk(_) => {}
             Look::Failed(error) => answer.error_code = error.code(),
             Look::Diverged { epoch, end } => {
                 (answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset) = (epoch.0, end.0);
@@ -348,5 +354,18 @@ fn look_at(found: &FoundPartition, asked: &Asked, want: Want) -> Result<Look, Er
     if from >= ends.high_watermark {
         return Ok(Look::Empty);
     }
-    Ok(replica.slice(from, want)?.map_or(Look::Empty, Look::Hot))
+    Ok(match replica.slice_at_hand(from, want)? {
+        AtHand::Slice(slice) => Look::Hot(slice),
+        AtHand::Nothing => Look::Empty,
+        AtHand::OnDisk => Look::OnDisk(want),
+    })
+}
+
+/// Finds a stretch on a thread that may wait for the disk.
+async fn find_on_disk(replica: Arc<Partition>, from: Offset, want: Want) -> Look {
+    let found = tokio::task::spawn_blocking(move || replica.slice(from, want)).await;
+    match found.unwrap_or(Err(ErrorCode::UnknownServerError)) {
+        Ok(slice) => slice.map_or(Look::Empty, Look::Hot),
+        Err(error) => Look::Failed(error),
+    }
 }

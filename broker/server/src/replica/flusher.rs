@@ -2,7 +2,9 @@
 //!
 //! Group commit is per log: whoever needs a sync asks for it by [`Flusher::ask`], a log waits in the queue at most once, and
 //! one fdatasync(2) serves all who asked before it began. Logs are synced in parallel by a small pool, whose threads begin
-//! on demand and stay. The queue holds no data: what is to be synced is in the page cache.
+//! on demand and stay. The queue holds no data: what is to be synced is in the page cache. While nobody syncs and syncs are
+//! quick, whoever appended syncs on its own thread ([`Flusher::sync_or_ask`]): a lone producer then waits for the disk and
+//! not for two changes of threads.
 //!
 //! Writes to a file may block for long while the kernel writes dirty pages back. Nobody can know before; so a write that
 //! took long says so here, and for a while appends go to threads that may wait ([`Flusher::is_stalling`]).
@@ -11,10 +13,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use broker_model::Timestamp;
 use parking_lot::{Condvar, Mutex};
+use tokio::time::Instant;
 use tracing::error;
 
 /// A log that the pool syncs.
@@ -34,6 +38,9 @@ const THREADS_MIN: usize = 4;
 const STALL_MS: i64 = 10;
 /// So long after a stall writes are taken to be slow, in milliseconds.
 const STALL_MEMORY_MS: i64 = 1000;
+
+/// A sync that takes longer holds up the other connections of a data thread for too long.
+const QUICK: Duration = Duration::from_millis(1);
 
 /// Where a log stands with its sync.
 #[derive(Debug, Default)]
@@ -90,6 +97,10 @@ impl Default for Flusher {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Threads that sync now.
+    syncing: AtomicUsize,
+    /// The last sync was quick.
+    is_quick: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -103,11 +114,31 @@ struct Queue {
 impl Flusher {
     /// `log` is to be synced as it is now.
     pub(super) fn ask<S: Syncs + 'static>(&self, log: &Arc<S>) {
+        if log.sync_state().ask() {
+            self.enqueue(log.clone());
+        }
+    }
+
+    /// As [`ask`](Self::ask), and it is synced on this thread where no other syncs and that is quick.
+    pub(super) fn sync_or_ask<S: Syncs + 'static>(&self, log: &Arc<S>) {
         if !log.sync_state().ask() {
             return;
         }
+        let shared = &*self.shared;
+        let is_alone = || shared.syncing.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if !(shared.is_quick.load(Ordering::Relaxed) && is_alone()) {
+            return self.enqueue(log.clone());
+        }
+        let is_asked_again = shared.sync(&**log);
+        shared.syncing.fetch_sub(1, Ordering::AcqRel);
+        if is_asked_again {
+            self.enqueue(log.clone());
+        }
+    }
+
+    fn enqueue(&self, log: Arc<dyn Syncs>) {
         let mut queue = self.shared.queue.lock();
-        queue.waiting.push_back(log.clone());
+        queue.waiting.push_back(log);
         if queue.waiting.len() <= queue.idle {
             self.shared.wake.notify_one();
         } else if queue.threads < self.threads_max {
@@ -147,12 +178,22 @@ impl Drop for Flusher {
 impl Shared {
     fn work(&self) {
         while let Some(log) = self.next() {
-            log.sync_state().begin();
-            log.sync();
-            if log.sync_state().end() {
+            self.syncing.fetch_add(1, Ordering::AcqRel);
+            let is_asked_again = self.sync(&*log);
+            self.syncing.fetch_sub(1, Ordering::AcqRel);
+            if is_asked_again {
                 self.queue.lock().waiting.push_back(log);
             }
         }
+    }
+
+    /// Syncs a log. True where somebody asked meanwhile.
+    fn sync(&self, log: &dyn Syncs) -> bool {
+        log.sync_state().begin();
+        let begun = Instant::now();
+        log.sync();
+        self.is_quick.store(begun.elapsed() < QUICK, Ordering::Relaxed);
+        log.sync_state().end()
     }
 
     fn next(&self) -> Option<Arc<dyn Syncs>> {
@@ -223,7 +264,11 @@ mod tests {
                 scope.spawn(|| {
                     for log in (0..WRITES).flat_map(|_| &logs) {
                         let mine = log.written.fetch_add(1, Ordering::SeqCst) + 1;
-                        flusher.ask(log);
+                        if mine % 2 == 0 {
+                            flusher.ask(log)
+                        } else {
+                            flusher.sync_or_ask(log)
+                        }
                         let mut synced = log.synced.lock();
                         while synced.0 < mine {
                             log.moved.wait(&mut synced);
@@ -237,6 +282,25 @@ mod tests {
             assert_eq!(synced, WRITERS * WRITES);
             assert!(syncs <= WRITERS * WRITES, "{syncs} syncs: nobody needs more than one");
         }
+    }
+
+    #[test]
+    fn who_is_alone_syncs_itself_while_that_is_quick() {
+        let (flusher, log) = (Flusher::default(), Arc::new(Counted::default()));
+        flusher.shared.is_quick.store(true, Ordering::Relaxed);
+        log.written.store(1, Ordering::SeqCst);
+        flusher.shared.syncing.store(1, Ordering::Relaxed);
+        flusher.sync_or_ask(&log);
+        assert_eq!(flusher.shared.queue.lock().threads, 1, "another syncs: the pool does this one");
+        let mut synced = log.synced.lock();
+        while synced.0 < 1 {
+            log.moved.wait(&mut synced);
+        }
+        drop(synced);
+        let alone = (Flusher::default(), Arc::new(Counted::default()));
+        alone.0.shared.is_quick.store(true, Ordering::Relaxed);
+        alone.0.sync_or_ask(&alone.1);
+        assert_eq!((alone.1.synced.lock().1, alone.0.shared.queue.lock().threads), (1, 0));
     }
 
     #[test]

@@ -19,6 +19,6 @@ pub use cold::{ColdOffset, ColdReader};
 pub use ends::{Ends, Want};
 pub use flusher::Flusher;
 pub use open::Disk;
-pub use partition::Partition;
+pub use partition::{AtHand, Partition};
 pub use produce::{Appended, ProduceError};
 pub use queue::{Promise, Submitted};

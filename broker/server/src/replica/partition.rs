@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use broker_log::{DiskFiles, ErrorKind, FirstBatch, Log, LogReader, ReadError, SegmentInfo, TimeHit};
+use broker_log::{DiskFiles, ErrorKind, FirstBatch, Log, LogReader, ReadError, SegmentInfo, TimeHit, without_waiting};
 use broker_model::config::TopicConfig;
 use broker_model::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
 use broker_partition::LeaderEpochs;
@@ -28,6 +28,17 @@ use super::open::{Disk, Open, OpenFailure};
 use super::queue::AppendQueue;
 use super::waiters::Waiters;
 use crate::net::reply::FileSlice;
+
+/// What can be told of a stretch without waiting for the disk.
+#[derive(Debug)]
+pub enum AtHand {
+    /// Where it lies.
+    Slice(FileSlice),
+    /// There is nothing that fits.
+    Nothing,
+    /// Heads or indexes have to be read from the disk first.
+    OnDisk,
+}
 
 /// One partition.
 pub struct Partition {
@@ -217,15 +228,31 @@ impl Partition {
     }
 
     /// A stretch of a segment for sendfile: whole batches below the high watermark; `None` where there is nothing that fits.
+    /// It may wait for the disk.
     ///
     /// # Errors
     /// As [`ErrorCode`] for the client: damaged, offline, out of range.
     pub fn slice(&self, from: Offset, want: Want) -> Result<Option<FileSlice>, ErrorCode> {
+        Self::slice_of(self.reader()?, from, want).map_err(|error| read_error(self, &error))
+    }
+
+    /// As [`slice`](Self::slice), as long as that needs nothing from the disk.
+    ///
+    /// # Errors
+    /// As `slice`.
+    pub fn slice_at_hand(&self, from: Offset, want: Want) -> Result<AtHand, ErrorCode> {
         let reader = self.reader()?;
+        match without_waiting(|| Self::slice_of(reader, from, want)) {
+            Ok(slice) => Ok(slice.map_or(AtHand::Nothing, AtHand::Slice)),
+            Err(error) if error.kind() == ErrorKind::NotResident => Ok(AtHand::OnDisk),
+            Err(error) => Err(read_error(self, &error)),
+        }
+    }
+
+    fn slice_of(reader: &LogReader<DiskFiles>, from: Offset, want: Want) -> Result<Option<FileSlice>, ReadError> {
         let first = if want.at_least_one() { FirstBatch::Whole } else { FirstBatch::OnlyIfItFits };
         let bytes = u32::try_from(want.bytes()).unwrap_or(u32::MAX >> 1);
-        let slice =
-            reader.slice(from, bytes, reader.high_watermark(), first).map_err(|error| read_error(self, &error))?;
+        let slice = reader.slice(from, bytes, reader.high_watermark(), first)?;
         Ok(slice.map(|slice| FileSlice { file: slice.file, position: slice.position, bytes: slice.bytes as usize }))
     }
 
@@ -354,7 +381,7 @@ pub(super) fn read_error(partition: &Partition, error: &ReadError) -> ErrorCode 
         ErrorKind::OutOfRange | ErrorKind::Invalid => ErrorCode::OffsetOutOfRange,
         // The directory said once that it failed, and the range was reported when it was marked: clients try again often.
         ErrorKind::Offline | ErrorKind::Damaged => ErrorCode::KafkaStorageError,
-        ErrorKind::Full => {
+        ErrorKind::Full | ErrorKind::NotResident => {
             warn!(%partition, %error, "read failed");
             ErrorCode::KafkaStorageError
         }

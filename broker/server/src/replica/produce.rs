@@ -99,7 +99,8 @@ impl Partition {
         self.submit(open, (head, records), caller, now)
     }
 
-    /// A batch went through the log: tells those who wait, and asks for the sync that it needs.
+    /// A batch went through the log: tells those who wait. The caller asks for the sync that it needs, by
+    /// [`wants_sync`](Self::wants_sync).
     pub(super) fn appended(
         self: &Arc<Self>,
         open: &Open,
@@ -114,22 +115,20 @@ impl Partition {
         };
         self.append_times.lock().note(base, now);
         let bytes = head.total_bytes() as u64;
-        match self.config.load().flush_messages {
-            1 => {
-                // Nobody sees it, and nobody hears of it, before it is synced.
-                self.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed);
-                self.ask_for_sync();
-            }
-            wanted => {
-                let ends = open.reader.ends();
-                if ends.end().0 - ends.flushed_end().0 >= wanted {
-                    self.ask_for_sync();
-                }
-                self.waiters.moved(ends.high_watermark(), bytes);
-            }
+        if self.is_durable() {
+            // Nobody sees it, and nobody hears of it, before it is synced.
+            self.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed);
+        } else {
+            self.waiters.moved(open.reader.high_watermark(), bytes);
         }
         let next = base.plus(i64::from(head.record_count));
         Ok(Appended { base, next, records: u64::from(records), append_time })
+    }
+
+    /// Whether so much was written since the last sync that the next one is due (`flush.messages`).
+    pub(super) fn wants_sync(&self, open: &Open) -> bool {
+        let ends = open.reader.ends();
+        ends.end().0 - ends.flushed_end().0 >= self.config.load().flush_messages
     }
 
     pub(super) fn append_failed(&self, error: &AppendError) -> ProduceError {
@@ -141,7 +140,7 @@ impl Partition {
             }
             // The directory says once that it failed.
             ErrorKind::Offline => ErrorCode::KafkaStorageError.into(),
-            ErrorKind::Damaged | ErrorKind::OutOfRange => {
+            ErrorKind::Damaged | ErrorKind::OutOfRange | ErrorKind::NotResident => {
                 warn!(partition = %self, %error, "append failed");
                 ErrorCode::KafkaStorageError.into()
             }

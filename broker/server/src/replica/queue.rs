@@ -127,6 +127,9 @@ impl Partition {
         let writer = Writer { partition: self };
         let written = self.write_one(open, &batch, now);
         writer.write_rest(ROUNDS);
+        if self.wants_sync(open) {
+            self.disk.flusher().sync_or_ask(self);
+        }
         written.map(Submitted::Done)
     }
 
@@ -163,6 +166,9 @@ impl Partition {
                 (None, None) => Err(ErrorCode::UnknownServerError.into()),
             };
             job.end(outcome);
+        }
+        if self.wants_sync(open) {
+            self.ask_for_sync();
         }
     }
 }
