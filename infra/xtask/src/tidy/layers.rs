@@ -71,6 +71,8 @@ pub(super) const CRATES: &[Place] = &[
     place("tiering-tier", 4, REQUESTS),
     // The export reads what the tier shipped, through the tier's reader.
     Place { name: "tiering-export", layer: 4, beside: &["tiering-tier"], never: REQUESTS },
+    // A client knows the protocol, and nothing of how a broker works.
+    place("broker-client", 4, STORAGE),
     place("gateway-http", 5, STORAGE),
     // The program joins everything, the gateway too.
     Place { name: "broker-server", layer: 5, beside: &["gateway-http"], never: &[] },
