@@ -14,6 +14,8 @@
 //! Start reading at [`broker`] and [`topic`]: the tables are the documentation.
 
 pub mod broker;
+mod change;
+mod check;
 mod def;
 mod nearest;
 pub mod network;
@@ -24,11 +26,13 @@ pub mod topic;
 mod value;
 mod values;
 
+pub use change::{ConfigOp, changed};
+pub use check::TopicChange;
 pub use def::{BrokerKey, ConfigDef, ConfigError, Rule, Scope, Standing, Synonym, TopicKey};
 pub use nearest::nearest;
 pub use resolve::{CleanupPolicy, TimestampType, TopicClass, TopicConfig};
 pub use value::{ConfigType, Kind, Password, Value};
-pub use values::{ConfigSource, ConfigValues, Described, DescribedSynonym};
+pub use values::{ConfigSource, ConfigValues, Described, DescribedSynonym, DynamicLevel};
 
 /// All configs of a broker, in the order of their tables.
 pub fn broker_defs() -> impl Iterator<Item = &'static ConfigDef> {

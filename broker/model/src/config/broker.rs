@@ -3,6 +3,7 @@
 use super::def::configs;
 
 const CODECS: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
+const AS_PRODUCED: &str = "batches are kept as the producer compressed them";
 
 configs! { BrokerKey, Broker;
     /// A topic that a client asks metadata or produces for is created when it does not exist.
@@ -16,12 +17,18 @@ configs! { BrokerKey, Broker;
     /// Replicas that must have a record before acks=all is answered.
     MIN_INSYNC_REPLICAS: i32 = "min.insync.replicas", Some("1"), at_least(1), dynamic();
     /// A replica that is not in sync may become leader when no other is left. Data may be lost then.
-    UNCLEAN_LEADER_ELECTION_ENABLE: bool = "unclean.leader.election.enable", Some("false"), dynamic();
+    UNCLEAN_LEADER_ELECTION_ENABLE: bool = "unclean.leader.election.enable", Some("false"), dynamic(),
+        noted("Strata is one node so far");
     /// The largest record batch in bytes, as it is sent.
     MESSAGE_MAX_BYTES: i32 = "message.max.bytes", Some("1048588"), at_least(0), dynamic();
     /// The codec that topics are kept in.
-    COMPRESSION_TYPE: String = "compression.type", Some("producer"), one_of(CODECS), dynamic(),
-        noted("batches are kept as the producer compressed them");
+    COMPRESSION_TYPE: String = "compression.type", Some("producer"), one_of(CODECS), dynamic(), noted(AS_PRODUCED);
+    /// The level of gzip.
+    COMPRESSION_GZIP_LEVEL: i32 = "compression.gzip.level", Some("-1"), range(-1, 9), dynamic(), noted(AS_PRODUCED);
+    /// The level of lz4.
+    COMPRESSION_LZ4_LEVEL: i32 = "compression.lz4.level", Some("9"), range(1, 17), dynamic(), noted(AS_PRODUCED);
+    /// The level of zstd.
+    COMPRESSION_ZSTD_LEVEL: i32 = "compression.zstd.level", Some("3"), range(-131_072, 22), dynamic(), noted(AS_PRODUCED);
 
     /// The directories of the logs, separated by commas; used where log.dirs is absent.
     LOG_DIR: String = "log.dir", Some("./strata-data"), not_empty();
@@ -56,7 +63,7 @@ configs! { BrokerKey, Broker;
     /// Records are kept so long, -1 for ever.
     LOG_RETENTION_HOURS: i32 = "log.retention.hours", Some("168"), at_least(-1);
     /// A partition keeps so many bytes over both tiers, -1 without limit.
-    LOG_RETENTION_BYTES: i64 = "log.retention.bytes", Some("-1"), at_least(-1), dynamic();
+    LOG_RETENTION_BYTES: i64 = "log.retention.bytes", Some("-1"), dynamic();
     /// How often retention looks for segments to delete.
     LOG_RETENTION_CHECK_INTERVAL_MS: i64 = "log.retention.check.interval.ms", Some("300000"), at_least(1);
     /// Records that are in the bucket stay so long on the local disk too; -1 as long as the topic's retention has no

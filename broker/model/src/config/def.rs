@@ -32,6 +32,10 @@ pub enum Rule {
     Any,
     /// A number within these bounds, both included.
     Range(i64, i64),
+    /// A share of a whole, from 0 to 1.
+    Share,
+    /// `*`, or replicas as partition:broker.
+    Replicas,
     /// One of these texts; in a list, each of its members.
     OneOf(&'static [&'static str]),
     /// A list with at least one member, or a text that is not empty.
@@ -45,7 +49,12 @@ impl Rule {
         match (self, value) {
             (Rule::Range(min, max), value) => value.as_number().is_some_and(|number| (min..=max).contains(&number)),
             (Rule::OneOf(known), Value::Text(text)) => known.contains(&text.as_str()),
-            (Rule::OneOf(known), Value::List(list)) => list.iter().all(|text| known.contains(&text.as_str())),
+            (Rule::OneOf(known), Value::List(list)) => {
+                let is_first = |at: usize, text: &String| !list[..at].contains(text);
+                list.iter().enumerate().all(|(at, text)| known.contains(&text.as_str()) && is_first(at, text))
+            }
+            (Rule::Share, Value::Double(share)) => (0.0..=1.0).contains(share),
+            (Rule::Replicas, Value::List(list)) => list == &["*"] || list.iter().all(|text| is_replica(text)),
             (Rule::NotEmpty, Value::Text(text)) => !text.is_empty(),
             (Rule::NotEmpty, Value::List(list)) => !list.is_empty(),
             (Rule::Empty(_), Value::Text(text)) => text.is_empty(),
@@ -61,12 +70,19 @@ impl Rule {
                 format!("{}, at least {min}", kind.expected())
             }
             Rule::Range(min, max) => format!("{} from {min} to {max}", kind.expected()),
+            Rule::Share => format!("{} from 0 to 1", kind.expected()),
+            Rule::Replicas => "*, or partition:broker separated by commas".to_owned(),
             Rule::OneOf(known) if kind == Kind::List => format!("a list of: {}", known.join(", ")),
             Rule::OneOf(known) => format!("one of: {}", known.join(", ")),
             Rule::NotEmpty => format!("{} that is not empty", kind.expected()),
             Rule::Empty(why) => format!("no value: {why}"),
         }
     }
+}
+
+fn is_replica(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
 }
 
 /// A broker config that gives a topic config its default.
@@ -93,7 +109,7 @@ pub struct ConfigDef {
     pub rule: Rule,
     /// The broker configs that give a topic config its default, first one first. Empty for broker configs.
     pub synonyms: &'static [Synonym],
-    /// True where Kafka lets it change while the broker runs.
+    /// True where it can change while the broker runs: where Kafka lets it and Strata does so too.
     pub dynamic: bool,
     /// What giving it does.
     pub standing: Standing,
@@ -125,6 +141,16 @@ impl ConfigDef {
 
     pub(super) const fn one_of(mut self, known: &'static [&'static str]) -> ConfigDef {
         self.rule = Rule::OneOf(known);
+        self
+    }
+
+    pub(super) const fn share(mut self) -> ConfigDef {
+        self.rule = Rule::Share;
+        self
+    }
+
+    pub(super) const fn replicas(mut self) -> ConfigDef {
+        self.rule = Rule::Replicas;
         self
     }
 
@@ -218,6 +244,15 @@ pub enum ConfigError {
         /// What can be given instead.
         expected: String,
     },
+    /// These hold from a start of the broker to its end. In the protocol this is INVALID_REQUEST, as in Kafka.
+    #[error("Cannot update these configs dynamically: {}", keys.join(", "))]
+    NotDynamic {
+        /// The configs.
+        keys: Vec<&'static str>,
+    },
+    /// Configs of a topic that do not go together, or a change that would lose records.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 fn suggestion(nearest: &Option<&'static str>) -> String {

@@ -65,7 +65,8 @@ configs! { BrokerKey, Broker;
     /// The cleaner runs.
     LOG_CLEANER_ENABLE: bool = "log.cleaner.enable", Some("true"), noted(NO_CLEANER);
     /// How dirty a compacted log may be.
-    LOG_CLEANER_MIN_CLEANABLE_RATIO: String = "log.cleaner.min.cleanable.ratio", Some("0.5"), dynamic(), noted(NO_CLEANER);
+    LOG_CLEANER_MIN_CLEANABLE_RATIO: f64 = "log.cleaner.min.cleanable.ratio", Some("0.5"), share(), dynamic(),
+        noted(NO_CLEANER);
     /// How young a record is never compacted away.
     LOG_CLEANER_MIN_COMPACTION_LAG_MS: i64 = "log.cleaner.min.compaction.lag.ms", Some("0"), at_least(0), dynamic(),
         noted(NO_CLEANER);

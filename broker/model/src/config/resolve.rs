@@ -1,10 +1,14 @@
-//! The effective configuration of a topic: its overrides laid over the broker's values, checked as a whole.
+//! The effective configuration of a topic: its overrides laid over the broker's values.
 //!
-//! Invariants: every field keeps its own rule; a tiered topic is deleted by time and size and not compacted; local
+//! Invariants: every field keeps its own rule; a tiered topic is not compacted; local
 //! retention is never longer than retention, and never shorter where nothing is shipped, so that a log that obeys it
-//! cannot lose what only it has; what is not deleted by time and size has no bound at all. Rules are Kafka's (KIP-405) with two differences that make the defaults of
-//! Strata usable: a broker-wide local retention that is longer than a topic's retention counts as the topic's retention
-//! (Kafka refuses the topic), and a compacted or internal topic is not tiered by the broker's default.
+//! cannot lose what only it has; what is not deleted by time and size has no bound at all.
+//!
+//! Values that do not go together are not refused here but brought into these bounds: a broker's config may change under
+//! a topic that was legal when it was made. What a client asks for is held against Kafka's rules in [`super::check`].
+//! Two differences make the defaults of Strata usable: a broker-wide local retention that is longer than a topic's
+//! retention counts as the topic's retention (Kafka refuses the topic), and a compacted or internal topic is not tiered
+//! by the broker's default.
 
 use std::collections::BTreeMap;
 
@@ -58,6 +62,8 @@ pub struct TopicConfig {
     pub tiered: bool,
     /// `remote.log.copy.disable`: nothing more is shipped.
     pub copy_disabled: bool,
+    /// `remote.log.delete.on.disable`: switching the tier off deletes what is in the bucket.
+    pub delete_on_disable: bool,
     /// `strata.export.enable`.
     pub exported: bool,
     /// `segment.bytes`.
@@ -88,22 +94,24 @@ pub struct TopicConfig {
     pub timestamp_after_max_ms: i64,
     /// `min.insync.replicas`.
     pub min_insync_replicas: i32,
+    /// `producer.id.expiration.ms`, of the broker.
+    pub producer_expiration_ms: i64,
 }
 
 impl TopicConfig {
-    /// Lays a topic's own configs over the broker's and checks them together.
+    /// Lays a topic's own configs over the broker's.
     ///
     /// # Errors
-    /// [`ConfigError`]: an unknown name, a value that does not fit its config, or two that do not fit each other.
+    /// [`ConfigError`]: an unknown name, or a value that does not fit its config.
     pub fn resolve(
         overrides: &BTreeMap<String, String>,
         broker: &ConfigValues,
         class: TopicClass,
     ) -> Result<TopicConfig, ConfigError> {
         let layers = Layers { overrides, broker };
-        layers.check_names()?;
+        layers.check_each()?;
         let cleanup = layers.cleanup()?;
-        let tiered = layers.tiered(cleanup, class)?;
+        let tiered = layers.get(topic::REMOTE_STORAGE_ENABLE)? && can_be_tiered(cleanup, class);
         let copy_disabled = layers.get(topic::REMOTE_LOG_COPY_DISABLE)?;
         let time = layers.retention(topic::LOCAL_RETENTION_MS, topic::RETENTION_MS)?;
         let bytes = layers.retention(topic::LOCAL_RETENTION_BYTES, topic::RETENTION_BYTES)?;
@@ -117,7 +125,9 @@ impl TopicConfig {
             local_retention_bytes: if ships { bytes.local } else { bytes.whole },
             tiered,
             copy_disabled,
-            exported: layers.exported(tiered)?,
+            delete_on_disable: layers.get(topic::REMOTE_LOG_DELETE_ON_DISABLE)?,
+            // The export reads what was shipped: it needs the tier.
+            exported: layers.get(topic::EXPORT_ENABLE)? && tiered,
             segment_bytes: layers.get(topic::SEGMENT_BYTES)?,
             segment_ms: layers.get(topic::SEGMENT_MS)?,
             segment_jitter_ms: layers.get(topic::SEGMENT_JITTER_MS)?,
@@ -135,7 +145,26 @@ impl TopicConfig {
             timestamp_before_max_ms: layers.get(topic::MESSAGE_TIMESTAMP_BEFORE_MAX_MS)?,
             timestamp_after_max_ms: layers.get(topic::MESSAGE_TIMESTAMP_AFTER_MAX_MS)?,
             min_insync_replicas: layers.get(topic::MIN_INSYNC_REPLICAS)?,
+            producer_expiration_ms: i64::from(broker.get(super::broker::PRODUCER_ID_EXPIRATION_MS)),
         })
+    }
+
+    /// The same of configs that a log brought, which may be another version's: what cannot be read is left out, and told.
+    #[must_use]
+    pub fn resolve_stored(
+        overrides: &BTreeMap<String, String>,
+        broker: &ConfigValues,
+        class: TopicClass,
+    ) -> (TopicConfig, Vec<ConfigError>) {
+        let (mut legible, mut left_out) = (BTreeMap::new(), Vec::new());
+        for (name, text) in overrides {
+            match known(name).and_then(|def| def.parse(text)) {
+                Ok(_) => drop(legible.insert(name.clone(), text.clone())),
+                Err(error) => left_out.push(error),
+            }
+        }
+        let resolved = TopicConfig::resolve(&legible, broker, class);
+        (resolved.expect("each of these was read alone, and the broker's are read already"), left_out)
     }
 
     /// Every config of a topic with its effective value and where it comes from, by name.
@@ -157,12 +186,18 @@ impl TopicConfig {
                     name if name == topic::EXPORT_ENABLE.name() => Some(resolved.exported.to_string()),
                     _ => value.shown(),
                 };
-                Ok(Described { def, value, source, synonyms: layers.places(def)? })
+                let synonyms = layers.places(def)?;
+                Ok(Described { name: def.name.to_owned(), def: Some(def), value, source, synonyms })
             })
             .collect::<Result<_, ConfigError>>()?;
-        described.sort_by_key(|config| config.def.name);
+        described.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(described)
     }
+}
+
+/// Internal topics are never tiered, and compacted ones are not yet.
+pub(super) fn can_be_tiered(cleanup: CleanupPolicy, class: TopicClass) -> bool {
+    class == TopicClass::User && !cleanup.compact
 }
 
 /// -1 means no bound.
@@ -171,22 +206,23 @@ fn bounded(value: i64) -> Option<i64> {
 }
 
 /// A topic's own configs over the broker's.
-struct Layers<'a> {
-    overrides: &'a BTreeMap<String, String>,
-    broker: &'a ConfigValues,
+pub(super) struct Layers<'a> {
+    pub(super) overrides: &'a BTreeMap<String, String>,
+    pub(super) broker: &'a ConfigValues,
 }
 
 impl Layers<'_> {
-    fn check_names(&self) -> Result<(), ConfigError> {
-        for key in self.overrides.keys() {
-            if lookup(Scope::Topic, key).is_none() {
-                return Err(ConfigError::UnknownKey { key: key.clone(), nearest: nearest(Scope::Topic, key) });
-            }
-        }
-        Ok(())
+    /// Also what nothing asks for keeps its rule.
+    fn check_each(&self) -> Result<(), ConfigError> {
+        self.overrides.iter().try_for_each(|(name, text)| known(name)?.parse(text).map(|_| ()))
     }
 
-    fn get<T: ConfigType>(&self, key: TopicKey<T>) -> Result<T, ConfigError> {
+    /// True where the topic itself says it.
+    pub(super) fn says<T: ConfigType>(&self, key: TopicKey<T>) -> bool {
+        self.overrides.contains_key(key.name())
+    }
+
+    pub(super) fn get<T: ConfigType>(&self, key: TopicKey<T>) -> Result<T, ConfigError> {
         let def = definition(key);
         let (value, _) = self.value(def)?;
         Ok(T::from_value(&value).expect("a handle and its entry in the registry have one declaration"))
@@ -207,48 +243,25 @@ impl Layers<'_> {
         })
     }
 
+    /// The topic's own value, then those of its broker configs. As in Kafka a default under another name than the first
+    /// one's is no place to begin with.
     fn places(&self, def: &'static ConfigDef) -> Result<Vec<DescribedSynonym>, ConfigError> {
         let mut places = Vec::new();
         if let Some(text) = self.overrides.get(def.name) {
             let value = def.parse(text)?.shown();
-            places.push(DescribedSynonym { name: def.name, value, source: ConfigSource::Topic });
+            places.push(DescribedSynonym { name: def.name.to_owned(), value, source: ConfigSource::Topic });
         }
-        places.extend(def.synonyms.iter().flat_map(|synonym| self.broker.places(synonym.name)));
-        if def.synonyms.is_empty() && def.default.is_some() {
-            let value = def.default_value().shown();
-            places.push(DescribedSynonym { name: def.name, value, source: ConfigSource::Default });
-        }
+        let names: Vec<_> = def.synonyms.iter().map(|synonym| synonym.name).collect();
+        let said =
+            |place: &DescribedSynonym| place.source != ConfigSource::Default || names.first() == Some(&&*place.name);
+        places.extend(self.broker.places_of(&names).into_iter().skip_while(|place| !said(place)));
         Ok(places)
     }
 
-    fn cleanup(&self) -> Result<CleanupPolicy, ConfigError> {
+    pub(super) fn cleanup(&self) -> Result<CleanupPolicy, ConfigError> {
         let policies = self.get(topic::CLEANUP_POLICY)?;
         let has = |name: &str| policies.iter().any(|policy| policy == name);
         Ok(CleanupPolicy { delete: has("delete"), compact: has("compact") })
-    }
-
-    fn tiered(&self, cleanup: CleanupPolicy, class: TopicClass) -> Result<bool, ConfigError> {
-        let wanted = self.get(topic::REMOTE_STORAGE_ENABLE)?;
-        let possible = class == TopicClass::User && !cleanup.compact;
-        let asked = self.overrides.contains_key(topic::REMOTE_STORAGE_ENABLE.name());
-        if wanted && asked && !possible {
-            let expected = match class {
-                TopicClass::Internal => "false: internal topics are not tiered",
-                TopicClass::User => "false, or cleanup.policy=delete: compacted topics are not tiered yet",
-            };
-            return Err(definition(topic::REMOTE_STORAGE_ENABLE).refuse("true", expected.to_owned()));
-        }
-        Ok(wanted && possible)
-    }
-
-    /// The export reads what was shipped: it needs the tier.
-    fn exported(&self, tiered: bool) -> Result<bool, ConfigError> {
-        let wanted = self.get(topic::EXPORT_ENABLE)?;
-        if wanted && !tiered && self.overrides.contains_key(topic::EXPORT_ENABLE.name()) {
-            let expected = "false, or a tiered topic: the export reads the bucket".to_owned();
-            return Err(definition(topic::EXPORT_ENABLE).refuse("true", expected));
-        }
-        Ok(wanted && tiered)
     }
 
     /// A bound over both tiers and the one of local disk, which cannot exceed it.
@@ -257,12 +270,7 @@ impl Layers<'_> {
         let Some(bound) = bounded(self.get(whole)?) else {
             return Ok(Retention { whole: None, local: bounded(value) });
         };
-        let exceeds = value == -1 || value > bound;
-        if exceeds && self.overrides.contains_key(local.name()) {
-            let expected = format!("-2, or at most {}, which is {bound}", whole.name());
-            return Err(definition(local).refuse(&value.to_string(), expected));
-        }
-        let local = if exceeds || value == -2 { bound } else { value };
+        let local = if value < 0 || value > bound { bound } else { value };
         Ok(Retention { whole: Some(bound), local: Some(local) })
     }
 }
@@ -278,8 +286,13 @@ impl Retention {
     const NONE: Retention = Retention { whole: None, local: None };
 }
 
-fn definition<T: ConfigType>(key: TopicKey<T>) -> &'static ConfigDef {
+pub(super) fn definition<T: ConfigType>(key: TopicKey<T>) -> &'static ConfigDef {
     lookup(Scope::Topic, key.name()).expect("every handle has its entry in the registry")
+}
+
+fn known(name: &str) -> Result<&'static ConfigDef, ConfigError> {
+    let unknown = || ConfigError::UnknownKey { key: name.to_owned(), nearest: nearest(Scope::Topic, name) };
+    lookup(Scope::Topic, name).ok_or_else(unknown)
 }
 
 /// A broker's value in the unit and the width of the topic's. A negative one means no bound, in every unit.

@@ -24,7 +24,7 @@ configs! { TopicKey, Topic;
     RETENTION_MS: i64 = "retention.ms", Some("604800000"), at_least(-1),
         synonyms(&[same("log.retention.ms"), scaled("log.retention.minutes", MINUTE_MS), scaled("log.retention.hours", HOUR_MS)]);
     /// A partition keeps so many bytes over both tiers, -1 without limit.
-    RETENTION_BYTES: i64 = "retention.bytes", Some("-1"), at_least(-1), synonyms(&[same("log.retention.bytes")]);
+    RETENTION_BYTES: i64 = "retention.bytes", Some("-1"), synonyms(&[same("log.retention.bytes")]);
     /// Records that are in the bucket stay so long on the local disk too; -2 as long as retention.ms.
     LOCAL_RETENTION_MS: i64 = "local.retention.ms", Some("-2"), at_least(-2), synonyms(&[same("log.local.retention.ms")]);
     /// A partition keeps so many bytes on the local disk of what is in the bucket; -2 as many as retention.bytes.
@@ -88,15 +88,15 @@ configs! { TopicKey, Topic;
         noted("batches are kept as the producer compressed them");
     /// The level of gzip.
     COMPRESSION_GZIP_LEVEL: i32 = "compression.gzip.level", Some("-1"), range(-1, 9),
-        noted("batches are kept as the producer compressed them");
+        synonyms(&[same("compression.gzip.level")]), noted("batches are kept as the producer compressed them");
     /// The level of lz4.
     COMPRESSION_LZ4_LEVEL: i32 = "compression.lz4.level", Some("9"), range(1, 17),
-        noted("batches are kept as the producer compressed them");
+        synonyms(&[same("compression.lz4.level")]), noted("batches are kept as the producer compressed them");
     /// The level of zstd.
     COMPRESSION_ZSTD_LEVEL: i32 = "compression.zstd.level", Some("3"), range(-131_072, 22),
-        noted("batches are kept as the producer compressed them");
+        synonyms(&[same("compression.zstd.level")]), noted("batches are kept as the producer compressed them");
     /// How dirty a compacted log may be.
-    MIN_CLEANABLE_DIRTY_RATIO: String = "min.cleanable.dirty.ratio", Some("0.5"),
+    MIN_CLEANABLE_DIRTY_RATIO: f64 = "min.cleanable.dirty.ratio", Some("0.5"), share(),
         synonyms(&[same("log.cleaner.min.cleanable.ratio")]), noted(NO_CLEANER);
     /// How young a record is never compacted away.
     MIN_COMPACTION_LAG_MS: i64 = "min.compaction.lag.ms", Some("0"), at_least(0),
@@ -108,7 +108,9 @@ configs! { TopicKey, Topic;
     DELETE_RETENTION_MS: i64 = "delete.retention.ms", Some("86400000"), at_least(0),
         synonyms(&[same("log.cleaner.delete.retention.ms")]), noted(NO_CLEANER);
     /// Leaders whose replication is throttled.
-    LEADER_THROTTLED_REPLICAS: Vec<String> = "leader.replication.throttled.replicas", Some(""), noted(ONE_NODE);
+    LEADER_THROTTLED_REPLICAS: Vec<String> = "leader.replication.throttled.replicas", Some(""), replicas(),
+        noted(ONE_NODE);
     /// Followers whose replication is throttled.
-    FOLLOWER_THROTTLED_REPLICAS: Vec<String> = "follower.replication.throttled.replicas", Some(""), noted(ONE_NODE);
+    FOLLOWER_THROTTLED_REPLICAS: Vec<String> = "follower.replication.throttled.replicas", Some(""), replicas(),
+        noted(ONE_NODE);
 }

@@ -16,6 +16,8 @@ pub enum Kind {
     Int,
     /// A whole number of 64 bits.
     Long,
+    /// A number with a fraction.
+    Double,
     /// Texts separated by commas.
     List,
     /// Text that is never shown.
@@ -31,6 +33,7 @@ impl Kind {
             Kind::Text => 2,
             Kind::Int => 3,
             Kind::Long => 5,
+            Kind::Double => 6,
             Kind::List => 7,
             Kind::Password => 9,
         }
@@ -44,6 +47,7 @@ impl Kind {
             Kind::Text | Kind::Password => "text",
             Kind::Int => "a whole number of 32 bits",
             Kind::Long => "a whole number of 64 bits",
+            Kind::Double => "a number",
             Kind::List => "a list separated by commas",
         }
     }
@@ -59,6 +63,7 @@ impl Kind {
             Kind::Text => Value::Text(text.to_owned()),
             Kind::Int => Value::Int(text.parse().ok()?),
             Kind::Long => Value::Long(text.parse().ok()?),
+            Kind::Double => Value::Double(text.parse().ok().filter(|number: &f64| number.is_finite())?),
             Kind::List => Value::List(split_list(text)),
             Kind::Password => Value::Password(Password(text.to_owned())),
         })
@@ -94,7 +99,7 @@ impl fmt::Debug for Password {
 }
 
 /// A parsed value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// There is no value.
     Null,
@@ -106,6 +111,8 @@ pub enum Value {
     Int(i32),
     /// Of [`Kind::Long`].
     Long(i64),
+    /// Of [`Kind::Double`].
+    Double(f64),
     /// Of [`Kind::List`].
     List(Vec<String>),
     /// Of [`Kind::Password`].
@@ -122,6 +129,8 @@ impl Value {
             Value::Text(value) => Some(value.clone()),
             Value::Int(value) => Some(value.to_string()),
             Value::Long(value) => Some(value.to_string()),
+            // With a fraction even where it is zero, as Java writes it.
+            Value::Double(value) => Some(format!("{value:?}")),
             Value::List(values) => Some(values.join(",")),
         }
     }
@@ -163,6 +172,7 @@ config_type! {
     String => Text;
     i32 => Int;
     i64 => Long;
+    f64 => Double;
     Vec<String> => List;
     Password => Password;
 }

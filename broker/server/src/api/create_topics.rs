@@ -112,10 +112,10 @@ fn answer(call: &Call, created: CreatedTopic) -> CreatableTopicResult {
         Ok(topic) => {
             let described = TopicConfig::describe(&topic.configs, &call.broker.values, class_of(&name));
             let configs = described.unwrap_or_default().into_iter().map(|config| CreatableTopicConfigs {
-                name: config.def.name.into(),
                 read_only: config.read_only(),
                 config_source: config.source.code(),
-                is_sensitive: config.def.sensitive(),
+                is_sensitive: config.sensitive(),
+                name: config.name.into(),
                 value: config.value.as_deref().map(Str::from),
             });
             CreatableTopicResult {

@@ -20,6 +20,7 @@ mod metadata;
 mod offsets;
 mod pending;
 mod produce;
+mod resource;
 
 use std::sync::Arc;
 
