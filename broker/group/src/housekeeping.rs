@@ -1,25 +1,28 @@
 //! What the coordinator deletes by itself: offsets that expired, offsets of deleted topics, groups of which nothing is left.
 //!
-//! A walk over the groups, a bounded number of tombstones a step, so that no step is large. A group without members
-//! keeps its offsets for `offsets.retention.minutes` from the moment it became empty, or from the commit if that is
-//! later; a simple group from the commit. Groups with members keep all: the rule that lets offsets of topics expire that
-//! a stable group no longer subscribes to is not here yet. Deleted topics are remembered until a whole walk finds nothing
+//! A walk over the groups, a bounded number of tombstones a step, so that no step is large. The rules are those of
+//! KIP-211. A group without members keeps its offsets for `offsets.retention.minutes` from the moment it became empty, or
+//! from the commit if that is later (Kafka looks at the first alone, and so would drop what a tool has just reset); a simple
+//! group from the commit; a stable group of consumers too, of the topics that no member subscribes to. Groups in a
+//! rebalance and those of other protocols keep all. An offset that came with a retention of its own (OffsetCommit up to
+//! version 4) goes by that. Deleted topics are remembered until a whole walk finds nothing
 //! of them; a restart forgets them, and then the topic's id tells (see `FetchTopic`).
 
 use std::ops::Bound;
 
+use broker_model::Timestamp;
 use broker_model::machine::CallId;
 
-use crate::live::Live;
+use crate::live::{Live, LiveGroup, Phase};
 use crate::machine::Turn;
 use crate::records;
-use crate::request::Output;
+use crate::request::{KeptOffset, Output};
 use crate::settings::TOMBSTONES_PER_STEP;
 use crate::state::KeptGroup;
 
 /// These topics are deleted.
 pub(crate) fn topics_deleted(turn: &mut Turn<'_>, live: &mut Live, call: CallId, topics: Vec<String>) {
-    live.housekeeping.deleted_topics.extend(topics);
+    live.housekeeping.deleted_topics.extend(topics.into_iter().map(|topic| (topic, turn.now)));
     live.housekeeping.from = None;
     live.housekeeping.due = turn.now.plus_ms(1);
     turn.reply(call, Output::Noted);
@@ -52,16 +55,45 @@ pub(crate) fn tick(turn: &mut Turn<'_>, live: &mut Live) {
     live.housekeeping.due = turn.now.plus_ms(wait_ms);
 }
 
+/// From when on the offsets of a group count as unused (KIP-211).
+enum Unused<'a> {
+    /// From the commit, or from when the group became empty if that is later.
+    SinceEmpty(Timestamp),
+    /// From the commit, of topics that no member subscribes to.
+    ButSubscribed(&'a LiveGroup),
+    /// Not while the group is as it is.
+    Never,
+}
+
+impl Unused<'_> {
+    fn of<'a>(live: Option<&'a LiveGroup>, kept: &KeptGroup) -> Unused<'a> {
+        let is_empty = live.is_none_or(|group| group.phase == Phase::Empty);
+        let since = kept.meta.as_ref().map_or(Timestamp(0), |meta| meta.state_at);
+        match live {
+            _ if is_empty && kept.meta.as_ref().is_none_or(|meta| meta.members.is_empty()) => Unused::SinceEmpty(since),
+            Some(group) if group.phase == Phase::Stable && group.subscribed.is_some() => Unused::ButSubscribed(group),
+            _ => Unused::Never,
+        }
+    }
+
+    fn is_expired(&self, topic: &str, offset: &KeptOffset, turn: &Turn<'_>) -> bool {
+        let since = match self {
+            Unused::SinceEmpty(since) => offset.at.max(*since),
+            Unused::ButSubscribed(group) if !group.uses(topic) => offset.at,
+            Unused::ButSubscribed(_) | Unused::Never => return false,
+        };
+        offset.expires.unwrap_or(since.plus_ms(turn.settings.offsets_retention_ms)) <= turn.now
+    }
+}
+
 /// Writes tombstones for what of this group is to go. Returns how many.
 fn sweep(turn: &mut Turn<'_>, live: &Live, id: &str, kept: &KeptGroup) -> usize {
-    let has_members = live.groups.contains_key(id) || turn.hard.has_members(id);
-    let expires_before = turn.now.plus_ms(-turn.settings.offsets_retention_ms);
-    let empty_since = kept.meta.as_ref().map(|meta| meta.state_at);
+    let group = live.groups.get(id);
+    let unused = Unused::of(group, kept);
     let (mut gone, mut left) = (0, 0);
     for ((topic, partition), offset) in &kept.offsets {
-        let since = empty_since.map_or(offset.at, |since| since.max(offset.at));
-        let is_expired = !has_members && since <= expires_before;
-        let is_gone = is_expired || live.housekeeping.deleted_topics.contains(topic);
+        let is_of_deleted = live.housekeeping.deleted_topics.get(topic).is_some_and(|at| offset.at <= *at);
+        let is_gone = is_of_deleted || unused.is_expired(topic, offset, turn);
         if is_gone && gone < TOMBSTONES_PER_STEP {
             turn.write(records::offset(id, topic, *partition, None));
             gone += 1;
@@ -69,7 +101,7 @@ fn sweep(turn: &mut Turn<'_>, live: &Live, id: &str, kept: &KeptGroup) -> usize 
             left += 1;
         }
     }
-    if left == 0 && !has_members && kept.meta.is_some() {
+    if left == 0 && group.is_none() && kept.meta.is_some() {
         turn.write(records::group(id, None));
         gone += 1;
     }

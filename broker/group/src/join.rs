@@ -1,24 +1,28 @@
 //! JoinGroup: who gets in, as whom, and whether that means a rebalance.
 //!
-//! Checks first (names, session timeout, protocols, room), then by what the member is: new, promised an id, known,
+//! Checks first (names, session timeout, room, protocols), then by what the member is: new, promised an id, known,
 //! or a static member that came back. Bounds answer GROUP_MAX_SIZE_REACHED or INVALID_REQUEST; nothing grows without one.
 
 use broker_model::ErrorCode;
 use broker_model::machine::CallId;
 
-use crate::live::{Live, LiveGroup, LiveMember, Phase, Synced, Waiting};
+use crate::live::{Arrival, Live, LiveGroup, LiveMember, Phase, Synced, Waiting};
 use crate::machine::Turn;
 use crate::rebalance::{
-    accept_join, after_arrival, hang_up, keep, prepare, refuse_join, try_complete, vote, wait_for_join,
+    accept_join, after_arrival, hang_up, keep, prepare, refuse_join, remove, try_complete, vote, wait_for_join,
 };
 use crate::records;
 use crate::request::{Assignment, FirstJoin, Join, LeaderReturn, Output};
-use crate::settings::{GROUP_BYTES_MAX, GROUPS_MAX, NAME_BYTES_MAX, PENDING_MEMBERS_MAX, PROTOCOLS_MAX, Settings};
+use crate::settings::{
+    GROUP_BYTES_MAX, GROUPS_MAX, NAME_BYTES_MAX, NEW_MEMBER_JOIN_MS, PENDING_MEMBERS_MAX, PROTOCOLS_MAX, Settings,
+};
+use crate::subscription;
 
 /// JoinGroup.
 pub(crate) fn join(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: Join) {
     if let Err(error) = enter(turn, live, call, &request) {
-        turn.reply(call, refuse_join(error, &request.member));
+        let member = if error == ErrorCode::GroupMaxSizeReached { "" } else { &request.member };
+        turn.reply(call, refuse_join(error, member));
     }
     live.settle(&request.group, || !turn.hard.has_members(&request.group));
 }
@@ -37,7 +41,14 @@ fn enter(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: &Join) -> 
         live.groups.insert(id.clone(), LiveGroup::new(turn.hard.meta(id)));
     }
     let group = live.groups.get_mut(id).expect("it was just made");
-    check_room(turn.settings, group, request)?;
+    if !has_room(turn.settings, group, request) {
+        // Where a group must shrink, the last to come again do not get in.
+        group.pending.remove(&request.member);
+        remove(turn, group, &request.member);
+        try_complete(turn, id, group);
+        return Err(ErrorCode::GroupMaxSizeReached);
+    }
+    check_protocols(group, request)?;
     let order = live.next_order;
     live.next_order += 1;
     if request.member.is_empty() {
@@ -58,41 +69,42 @@ fn check_request(settings: &Settings, request: &Join) -> Result<(), ErrorCode> {
         || unique.len() > NAME_BYTES_MAX / 2
         || protocols.len() > PROTOCOLS_MAX
         || instance.as_ref().is_some_and(String::is_empty)
-        || request.rebalance_timeout_ms < 0
     {
         return Err(ErrorCode::InvalidRequest);
     }
     if !(settings.session_timeout_ms_min..=settings.session_timeout_ms_max).contains(&request.session_timeout_ms) {
         return Err(ErrorCode::InvalidSessionTimeout);
     }
-    if protocol_type.is_empty() || protocols.is_empty() {
-        return Err(ErrorCode::InconsistentGroupProtocol);
-    }
     Ok(())
 }
 
-/// The group has room, and one assignor that all can do with this member among them.
-fn check_room(settings: &Settings, group: &LiveGroup, request: &Join) -> Result<(), ErrorCode> {
+/// The group has room for the member. While it rebalances, those count who have come, and not those who may.
+fn has_room(settings: &Settings, group: &LiveGroup, request: &Join) -> bool {
     let known = request.instance.as_ref().and_then(|instance| group.statics.get(instance)).unwrap_or(&request.member);
     let old = group.members.get(known);
-    if old.is_none() && group.members.len() >= settings.members_max {
-        return Err(ErrorCode::GroupMaxSizeReached);
-    }
+    let is_full = match group.phase {
+        Phase::Empty => false,
+        Phase::Preparing { .. } => {
+            let is_waiting = old.is_some_and(|old| matches!(old.waiting, Waiting::Join(..)));
+            !is_waiting && group.joining() >= settings.members_max
+        }
+        Phase::Completing { .. } | Phase::Stable => old.is_none() && group.members.len() >= settings.members_max,
+    };
     let said: usize = request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum();
-    if group.bytes() - old.map_or(0, LiveMember::bytes) + said > GROUP_BYTES_MAX {
-        return Err(ErrorCode::GroupMaxSizeReached);
-    }
-    let mut others = group.members.iter().filter(|(id, _)| *id != known).map(|(_, member)| member).peekable();
-    if others.peek().is_none() {
-        return Ok(());
-    }
-    let others: Vec<&LiveMember> = others.collect();
+    !is_full && group.bytes() - old.map_or(0, LiveMember::bytes) + said <= GROUP_BYTES_MAX
+}
+
+/// The member speaks the group's type of protocol, and can do an assignor that all members can.
+fn check_protocols(group: &LiveGroup, request: &Join) -> Result<(), ErrorCode> {
     let can = |member: &LiveMember, name: &str| member.protocols.iter().any(|protocol| protocol.name == name);
-    let is_common = |name: &str| others.iter().all(|member| can(member, name));
-    if group.protocol_type != request.protocol_type || !request.protocols.iter().any(|own| is_common(&own.name)) {
-        return Err(ErrorCode::InconsistentGroupProtocol);
-    }
-    Ok(())
+    let can_all = |name: &str| group.members.values().all(|member| can(member, name));
+    let is_consistent = match group.phase {
+        Phase::Empty => !request.protocol_type.is_empty() && !request.protocols.is_empty(),
+        Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable => {
+            group.protocol_type == request.protocol_type && request.protocols.iter().any(|own| can_all(&own.name))
+        }
+    };
+    if is_consistent { Ok(()) } else { Err(ErrorCode::InconsistentGroupProtocol) }
 }
 
 type Newcomer<'a> = (&'a Join, u64);
@@ -200,9 +212,11 @@ fn add(
         session_end: turn.now,
         waiting: Waiting::Join(call, request.leader_return),
         synced: Synced::No,
+        arrival: Arrival::New,
         order,
     };
     update(&mut member, request);
+    member.session_end = turn.now.plus_ms(NEW_MEMBER_JOIN_MS);
     if group.members.is_empty() {
         group.protocol_type = request.protocol_type.clone();
     }
@@ -216,7 +230,7 @@ fn update(member: &mut LiveMember, request: &Join) {
     member.client_id.clone_from(&request.client_id);
     member.client_host.clone_from(&request.client_host);
     member.session_timeout_ms = request.session_timeout_ms;
-    member.rebalance_timeout_ms = request.rebalance_timeout_ms;
+    member.rebalance_timeout_ms = request.rebalance_timeout_ms.max(0);
     member.protocols.clone_from(&request.protocols);
 }
 
@@ -232,17 +246,18 @@ fn replace_static(
     member.waiting = Waiting::None;
     let was_leader = group.is_leader(old);
     let protocol = group.protocol.clone();
-    let said = protocol.as_deref().map(|protocol| member.metadata(protocol));
+    let said = member.metadata(protocol.as_deref().unwrap_or(""));
     update(&mut member, request);
-    let says = protocol.as_deref().map(|protocol| member.metadata(protocol));
+    let says = member.said(protocol.as_deref().unwrap_or(""));
+    let wants_other = subscription::differs(&group.protocol_type, &said, says);
     member.heard(turn.now);
     group.statics.extend(member.instance.clone().map(|instance| (instance, new.clone())));
     if was_leader {
         group.leader = Some(new.clone());
     }
     group.members.insert(new.clone(), member);
-    if group.phase == Phase::Stable && said == says && vote(group) == protocol {
-        // Nothing that matters to an assignor changed: the generation holds. A successor must know the new id.
+    if group.phase == Phase::Stable && !wants_other && vote(group) == protocol {
+        // It gets what it had, and the generation holds. A successor must know the new id.
         let meta = keep(turn, group);
         turn.write(records::group(&request.group, Some(&meta)));
         turn.reply(call, welcome_back(group, old, &new, request.leader_return));

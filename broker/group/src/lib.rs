@@ -25,6 +25,7 @@ pub mod records;
 pub mod request;
 pub mod settings;
 pub mod state;
+mod subscription;
 mod tools;
 
 #[cfg(test)]

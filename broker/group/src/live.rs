@@ -13,6 +13,7 @@ use broker_model::machine::CallId;
 
 use crate::request::{GroupState, LeaderReturn, Protocol};
 use crate::state::KeptMeta;
+use crate::subscription::{self, CONSUMER};
 
 /// The soft state of the machine.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub struct Live {
 pub(crate) struct Housekeeping {
     pub(crate) due: Timestamp,
     pub(crate) from: Option<String>,
-    pub(crate) deleted_topics: BTreeSet<String>,
+    /// With the time at which they were: what is committed later is of another topic of the name.
+    pub(crate) deleted_topics: BTreeMap<String, Timestamp>,
 }
 
 /// What a group does.
@@ -64,6 +66,8 @@ pub(crate) struct LiveGroup {
     pub(crate) leader: Option<String>,
     pub(crate) members: BTreeMap<String, LiveMember>,
     pub(crate) statics: BTreeMap<String, String>,
+    /// The topics that the members of this generation subscribe to, where that is known.
+    pub(crate) subscribed: Option<BTreeSet<String>>,
     /// Member ids that were handed out and not come again, with the end of their session.
     pub(crate) pending: BTreeMap<String, Timestamp>,
     /// Who has not synced by then is dropped.
@@ -85,10 +89,18 @@ pub(crate) struct LiveMember {
     pub(crate) session_end: Timestamp,
     pub(crate) waiting: Waiting,
     pub(crate) synced: Synced,
+    pub(crate) arrival: Arrival,
     pub(crate) order: u64,
 }
 
-/// The caller who waits for this member. While one does, the session does not run out.
+/// Whether the member has been in a generation. The first join of a member that has not may run out while it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    New,
+    Known,
+}
+
+/// The caller who waits for this member. While one does, the session of a known member does not run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     None,
@@ -105,7 +117,7 @@ pub(crate) enum Synced {
 
 impl Live {
     pub(crate) fn new(due: Timestamp) -> Live {
-        let housekeeping = Housekeeping { due, from: None, deleted_topics: BTreeSet::new() };
+        let housekeeping = Housekeeping { due, from: None, deleted_topics: BTreeMap::new() };
         Live { groups: BTreeMap::new(), deadlines: BTreeSet::new(), housekeeping, next_order: 0 }
     }
 
@@ -153,6 +165,7 @@ impl LiveGroup {
             leader: None,
             members: BTreeMap::new(),
             statics: BTreeMap::new(),
+            subscribed: None,
             pending: BTreeMap::new(),
             sync_until: None,
             retry_at: None,
@@ -183,12 +196,35 @@ impl LiveGroup {
         self.members.values().map(LiveMember::bytes).sum()
     }
 
+    /// Bytes of what the members are assigned.
+    pub(crate) fn assigned_bytes(&self) -> usize {
+        self.members.values().map(|member| member.assignment.len()).sum()
+    }
+
+    /// True if offsets of this topic are in use: a member subscribes to it, or may. Only consumers do.
+    pub(crate) fn uses(&self, topic: &str) -> bool {
+        let is_live = self.phase != Phase::Empty && self.protocol_type == CONSUMER;
+        is_live && self.subscribed.as_ref().is_none_or(|topics| topics.contains(topic))
+    }
+
+    /// Remembers what the members subscribe to, by the chosen assignor's metadata.
+    pub(crate) fn note_subscriptions(&mut self) {
+        let protocol = self.protocol.as_deref().unwrap_or("");
+        let said: Vec<&[u8]> = self.members.values().map(|member| member.said(protocol)).collect();
+        self.subscribed = subscription::of_group(&self.protocol_type, said.into_iter());
+    }
+
+    /// Members whose join waits.
+    pub(crate) fn joining(&self) -> usize {
+        self.members.values().filter(|member| matches!(member.waiting, Waiting::Join(..))).count()
+    }
+
     fn due(&self) -> Option<Timestamp> {
         let phase = match self.phase {
             Phase::Preparing { until, .. } => Some(until),
             Phase::Empty | Phase::Completing { .. } | Phase::Stable => None,
         };
-        let sessions = self.members.values().filter(|member| member.waiting == Waiting::None);
+        let sessions = self.members.values().filter(|member| member.can_run_out());
         let sessions = sessions.map(|member| member.session_end).min();
         let pending = self.pending.values().min().copied();
         [phase, sessions, pending, self.sync_until, self.retry_at].into_iter().flatten().min()
@@ -197,9 +233,19 @@ impl LiveGroup {
 
 impl LiveMember {
     /// What the member says to this assignor.
-    pub(crate) fn metadata(&self, protocol: &str) -> Vec<u8> {
+    pub(crate) fn said(&self, protocol: &str) -> &[u8] {
         let known = self.protocols.iter().find(|known| known.name == protocol);
-        known.map_or(Vec::new(), |known| known.metadata.clone())
+        known.map_or(&[], |known| &known.metadata)
+    }
+
+    /// What the member says to this assignor, to be kept.
+    pub(crate) fn metadata(&self, protocol: &str) -> Vec<u8> {
+        self.said(protocol).to_vec()
+    }
+
+    /// True if its session counts now.
+    pub(crate) fn can_run_out(&self) -> bool {
+        self.waiting == Waiting::None || self.arrival == Arrival::New
     }
 
     pub(crate) fn heard(&mut self, now: Timestamp) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use broker_model::machine::{CallId, Effects, Input, Machine, Record, RecordError, Refusal, Violation};
 use broker_model::{ErrorCode, Offset, Timestamp};
 
-use crate::live::{Live, LiveGroup, LiveMember, Phase, Synced, Waiting, Writing};
+use crate::live::{Arrival, Live, LiveGroup, LiveMember, Phase, Synced, Waiting, Writing};
 use crate::records::{self, Change};
 use crate::request::{Output, Protocol, Request};
 use crate::settings::{RETRY_MS, Settings};
@@ -91,7 +91,10 @@ impl Machine for GroupMachine {
     fn recover(&self, hard: &Groups, now: Timestamp) -> Live {
         let mut live = Live::new(now.plus_ms(self.settings.retention_check_ms));
         for (id, _) in hard.iter() {
-            if let Some(group) = recover_group(hard, id, now, &mut live.next_order) {
+            if let Some(mut group) = recover_group(hard, id, now, &mut live.next_order) {
+                if group.members.len() > self.settings.members_max {
+                    rebalance::shrink(&mut group, now);
+                }
                 live.groups.insert(id.to_owned(), group);
                 live.settle(id, || false);
             }
@@ -135,6 +138,7 @@ fn ask(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: Request) {
         Request::Leave(request) => member::leave(turn, live, call, request),
         Request::CommitOffsets(request) => offsets::commit(turn, live, call, request),
         Request::FetchOffsets(groups) => offsets::fetch(turn, call, groups),
+        Request::DeleteOffsets(request) => offsets::delete(turn, live, call, request),
         Request::List => tools::list(turn, live, call),
         Request::Describe(groups) => tools::describe(turn, live, call, groups),
         Request::Delete(groups) => tools::delete(turn, live, call, groups),
@@ -198,6 +202,7 @@ fn recover_group(hard: &Groups, id: &str, now: Timestamp, next_order: &mut u64) 
         group.statics.extend(kept.instance.clone().map(|instance| (instance, kept.member.clone())));
         group.members.insert(kept.member.clone(), member);
     }
+    group.note_subscriptions();
     Some(group)
 }
 
@@ -213,6 +218,7 @@ fn recover_member(kept: &KeptMember, protocol: &str, now: Timestamp, order: u64)
         session_end: now.plus_ms(i64::from(kept.session_timeout_ms.max(1))),
         waiting: Waiting::None,
         synced: Synced::Yes,
+        arrival: Arrival::Known,
         order,
     }
 }

@@ -17,6 +17,9 @@ use crate::settings::GROUP_BYTES_MAX;
 /// SyncGroup.
 pub(crate) fn sync(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: Sync) {
     let id = request.who.group.clone();
+    if id.is_empty() {
+        return turn.reply(call, answer_sync(ErrorCode::InvalidGroupId));
+    }
     let result = match live.groups.get_mut(&id) {
         Some(group) => sync_in(turn, group, call, request),
         None => Err(ErrorCode::UnknownMemberId),
@@ -48,7 +51,7 @@ fn sync_in(turn: &mut Turn<'_>, group: &mut LiveGroup, call: CallId, request: Sy
         }
         Phase::Completing { writing } => {
             let assigned: usize = request.assignments.iter().map(|(_, bytes)| bytes.len()).sum();
-            if is_leader && assigned + group.bytes() > GROUP_BYTES_MAX {
+            if is_leader && assigned + group.bytes() - group.assigned_bytes() > GROUP_BYTES_MAX {
                 return Err(ErrorCode::UnknownServerError);
             }
             let member = group.members.get_mut(&request.who.member).expect("it was just seen");
@@ -70,6 +73,7 @@ fn sync_in(turn: &mut Turn<'_>, group: &mut LiveGroup, call: CallId, request: Sy
 /// The group with what the leader says; who is not named is assigned nothing.
 fn write_assignment(turn: &mut Turn<'_>, group: &LiveGroup, request: Sync) {
     let mut meta = keep(turn, group);
+    meta.members.iter_mut().for_each(|kept| kept.assignment.clear());
     for (member, assignment) in request.assignments {
         if let Ok(at) = meta.members.binary_search_by(|kept| kept.member.cmp(&member))
             && let Some(kept) = meta.members.get_mut(at)
@@ -116,6 +120,7 @@ fn check_speaker(group: &LiveGroup, who: &MemberRef) -> Result<(), ErrorCode> {
 pub(crate) fn heartbeat(turn: &mut Turn<'_>, live: &mut Live, call: CallId, who: &MemberRef) {
     let error = match live.groups.get_mut(&who.group) {
         Some(group) => beat(turn, group, who),
+        None if who.group.is_empty() => ErrorCode::InvalidGroupId,
         None => ErrorCode::UnknownMemberId,
     };
     turn.reply(call, Output::Heartbeat(error));
@@ -175,18 +180,17 @@ pub(crate) fn leave(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request:
 
 fn leave_one(turn: &mut Turn<'_>, group: &mut LiveGroup, leaving: &LeavingMember) -> Result<(), ErrorCode> {
     let LeavingMember { member, instance } = leaving;
-    if let Some(instance) = instance {
-        let holder = group.statics.get(instance).cloned().ok_or(ErrorCode::UnknownMemberId)?;
-        if !member.is_empty() && holder != *member {
-            return Err(ErrorCode::FencedInstanceId);
-        }
-        remove(turn, group, &holder);
-        return Ok(());
-    }
     if group.pending.remove(member).is_some() {
         return Ok(());
     }
-    check_known(group, member, None)?;
-    remove(turn, group, member);
+    let holder = match instance {
+        // A tool removes a static member by its instance alone.
+        Some(instance) if member.is_empty() => group.statics.get(instance).cloned(),
+        _ => {
+            check_known(group, member, instance.as_deref())?;
+            Some(member.clone())
+        }
+    };
+    remove(turn, group, &holder.ok_or(ErrorCode::UnknownMemberId)?);
     Ok(())
 }

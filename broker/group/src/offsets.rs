@@ -1,28 +1,33 @@
-//! OffsetCommit and OffsetFetch.
+//! OffsetCommit, OffsetFetch and OffsetDelete.
 //!
 //! A commit is one batch: all partitions without an error, or none. Members commit in their generation; a generation
 //! below 0 is a simple consumer or a tool, and commits only while the group has no members. What is fetched is what is
 //! committed (the driver lets the answer wait for commits in flight).
 
+use std::collections::BTreeSet;
+
 use broker_model::limits::TOPIC_NAME_BYTES_MAX;
 use broker_model::machine::CallId;
 use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 
-use crate::live::{Live, Phase};
+use crate::live::{Live, LiveGroup, Phase};
 use crate::machine::Turn;
 use crate::member::check_commit;
+use crate::rebalance::keep;
 use crate::records;
 use crate::request::{
-    CommitOffsets, CommitPartition, CommitTopic, CommittedOffset, CommittedTopic, FetchOffsets, FetchTopic,
-    FetchedGroup, KeptOffset, Output,
+    CommitOffsets, CommitPartition, CommitTopic, CommittedOffset, CommittedTopic, DeleteOffsets, DeletedTopic,
+    FetchOffsets, FetchTopic, FetchedGroup, KeptOffset, Output, UnknownGroup,
 };
 use crate::settings::{GROUPS_MAX, NAME_BYTES_MAX, OFFSETS_PER_GROUP_MAX};
 use crate::state::KeptGroup;
+use crate::subscription::CONSUMER;
 
 const METADATA_BYTES_MAX: usize = i16::MAX as usize;
 
 /// OffsetCommit.
 pub(crate) fn commit(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: CommitOffsets) {
+    let expires = request.retention_ms.map(|retention_ms| turn.now.plus_ms(retention_ms));
     let whole = check_committer(turn, live, &request).err();
     let mut room = OFFSETS_PER_GROUP_MAX;
     let kept = turn.hard.get(&request.who.group);
@@ -32,12 +37,12 @@ pub(crate) fn commit(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request
         let mut results = Vec::new();
         for partition in partitions {
             let at = partition.partition;
-            let known = [whole.unwrap_or(ErrorCode::None), error, partition.error];
+            let known = [error, partition.error, whole.unwrap_or(ErrorCode::None)];
             let known = known.into_iter().find(|error| *error != ErrorCode::None);
             let error = known.map_or_else(|| check_partition(turn, &topic, &partition), Err);
             let error = error.and_then(|()| take_room(kept, (&topic, at), &mut room));
             if error.is_ok() {
-                let kept = KeptOffset { committed: partition.offset, at: turn.now, topic_id: id };
+                let kept = KeptOffset { committed: partition.offset, at: turn.now, expires, topic_id: id };
                 turn.write(records::offset(&request.who.group, &topic, at, Some(&kept)));
             }
             results.push((at, error.err().unwrap_or(ErrorCode::None)));
@@ -56,7 +61,10 @@ fn check_committer(turn: &Turn<'_>, live: &mut Live, request: &CommitOffsets) ->
     match live.groups.get_mut(&who.group) {
         Some(group) if group.phase != Phase::Empty || who.generation >= 0 => check_commit(turn, group, who),
         None if who.generation >= 0 && is_known => Err(ErrorCode::UnknownMemberId),
-        None if who.generation >= 0 => Err(ErrorCode::IllegalGeneration),
+        None if who.generation >= 0 => Err(match request.unknown_group {
+            UnknownGroup::NotFound => ErrorCode::GroupIdNotFound,
+            UnknownGroup::IllegalGeneration => ErrorCode::IllegalGeneration,
+        }),
         _ if !is_known && turn.hard.groups.len() >= GROUPS_MAX => Err(ErrorCode::PolicyViolation),
         Some(_) | None => Ok(()),
     }
@@ -69,7 +77,10 @@ fn check_partition(turn: &Turn<'_>, topic: &str, partition: &CommitPartition) ->
     if partition.partition.0 < 0 {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    if partition.offset.metadata.len() > turn.settings.offset_metadata_bytes_max.min(METADATA_BYTES_MAX) {
+    // The setting is called bytes, and Kafka counts Java's characters.
+    let metadata = &partition.offset.metadata;
+    if metadata.len() > METADATA_BYTES_MAX || metadata.encode_utf16().count() > turn.settings.offset_metadata_bytes_max
+    {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
     Ok(())
@@ -96,6 +107,44 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, call: CallId, groups: Vec<FetchOffsets>
     });
     let output = Output::Fetched(fetched.collect());
     turn.reply(call, output);
+}
+
+/// OffsetDelete: of a group without consumers anything, else what no member subscribes to.
+pub(crate) fn delete(turn: &mut Turn<'_>, live: &Live, call: CallId, request: DeleteOffsets) {
+    let results = delete_in(turn, live, request);
+    turn.reply(call, Output::OffsetsDeleted(results));
+}
+
+fn delete_in(turn: &mut Turn<'_>, live: &Live, request: DeleteOffsets) -> Result<Vec<DeletedTopic>, ErrorCode> {
+    let DeleteOffsets { group: id, topics } = request;
+    let (group, kept) = (live.groups.get(&id), turn.hard.get(&id));
+    match (group, kept) {
+        _ if id.is_empty() => return Err(ErrorCode::InvalidGroupId),
+        (None, None) => return Err(ErrorCode::GroupIdNotFound),
+        (Some(group), _) if group.phase != Phase::Empty && group.protocol_type != CONSUMER => {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        _ => {}
+    }
+    let mut gone = BTreeSet::new();
+    let mut results = Vec::new();
+    for (topic, partitions) in topics {
+        let is_used = group.is_some_and(|group| group.uses(&topic));
+        let error = if is_used { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
+        for partition in partitions.iter().filter(|_| !is_used) {
+            let at = (topic.clone(), *partition);
+            if kept.is_some_and(|kept| kept.offsets.contains_key(&at)) && gone.insert(at) {
+                turn.write(records::offset(&id, &topic, *partition, None));
+            }
+        }
+        results.push((topic, partitions.into_iter().map(|partition| (partition, error)).collect()));
+    }
+    if !gone.is_empty() && kept.is_some_and(|kept| kept.meta.is_none() && kept.offsets.len() == gone.len()) {
+        // The group stands without offsets until housekeeping takes it, as a simple group of Kafka does.
+        let empty = LiveGroup::new(None);
+        turn.write(records::group(&id, Some(&keep(turn, &empty))));
+    }
+    Ok(results)
 }
 
 type FetchedTopic = (String, Vec<(PartitionIndex, CommittedOffset)>);

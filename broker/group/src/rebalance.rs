@@ -7,10 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use broker_model::ErrorCode;
 use broker_model::machine::CallId;
+use broker_model::{ErrorCode, Timestamp};
 
-use crate::live::{InitialDelay, Live, LiveGroup, LiveMember, Phase, Synced, Waiting, Writing};
+use crate::live::{Arrival, InitialDelay, Live, LiveGroup, LiveMember, Phase, Synced, Waiting, Writing};
 use crate::machine::Turn;
 use crate::member::answer_sync;
 use crate::records;
@@ -29,7 +29,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>, live: &mut Live) {
 
 fn tick_group(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
     let now = turn.now;
-    let is_overdue = |member: &LiveMember| member.waiting == Waiting::None && member.session_end <= now;
+    let is_overdue = |member: &LiveMember| member.can_run_out() && member.session_end <= now;
     let mut gone: Vec<String> =
         group.members.iter().filter(|(_, member)| is_overdue(member)).map(|(id, _)| id.clone()).collect();
     if group.sync_until.is_some_and(|until| until <= now) {
@@ -68,7 +68,11 @@ fn tick_group(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
 
 /// Asks all members to join again. Who waits for an assignment hears so.
 pub(crate) fn prepare(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
+    let is_unassigned = matches!(group.phase, Phase::Completing { .. });
     for member in group.members.values_mut() {
+        if is_unassigned {
+            member.assignment.clear();
+        }
         if let Waiting::Sync(call) = member.waiting {
             turn.reply(call, answer_sync(ErrorCode::RebalanceInProgress));
             member.waiting = Waiting::None;
@@ -86,6 +90,12 @@ pub(crate) fn prepare(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
         Phase::Preparing { until: turn.now.plus_ms(total_ms.max(1)), initial: None }
     };
     try_complete(turn, id, group);
+}
+
+/// A group that was loaded with more members than it may have now: all join again, and the last to come do not get in.
+pub(crate) fn shrink(group: &mut LiveGroup, now: Timestamp) {
+    group.members.values_mut().for_each(|member| member.synced = Synced::No);
+    group.phase = Phase::Preparing { until: now.plus_ms(group.rebalance_timeout_ms().max(1)), initial: None };
 }
 
 /// A member came, or came again.
@@ -113,7 +123,7 @@ pub(crate) fn after_removal(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup
 /// Removes a member; its caller, if one waits, hears that it is not known any more.
 pub(crate) fn remove(turn: &mut Turn<'_>, group: &mut LiveGroup, id: &str) {
     let Some(member) = group.members.remove(id) else { return };
-    hang_up(turn, &member, id, ErrorCode::UnknownMemberId);
+    hang_up(turn, &member, "", ErrorCode::UnknownMemberId);
     if let Some(instance) = &member.instance {
         group.statics.remove(instance);
     }
@@ -164,13 +174,14 @@ fn complete(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
     }
     group.generation = next_generation(group.generation);
     group.protocol = vote(group);
+    group.note_subscriptions();
     group.phase = Phase::Completing { writing: Writing::No };
     group.sync_until = Some(turn.now.plus_ms(timeout_ms));
     group.retry_at = None;
     let mut waiting = Vec::new();
     for (id, member) in &mut group.members {
-        member.assignment = Vec::new();
         member.synced = Synced::No;
+        member.arrival = Arrival::Known;
         if let Waiting::Join(call, _) = std::mem::replace(&mut member.waiting, Waiting::None) {
             member.heard(turn.now);
             waiting.push((call, id.clone()));
@@ -187,13 +198,10 @@ fn next_generation(generation: i32) -> i32 {
 
 /// The last member is gone. The group goes on counting, so its end is a generation too.
 fn become_empty(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
-    let was_ever_complete = group.generation > 0;
     group.generation = next_generation(group.generation);
     group.phase = Phase::Empty;
-    (group.protocol, group.leader, group.sync_until) = (None, None, None);
-    if was_ever_complete {
-        write_empty(turn, id, group);
-    }
+    (group.protocol, group.leader, group.subscribed, group.sync_until) = (None, None, None, None);
+    write_empty(turn, id, group);
 }
 
 fn write_empty(turn: &mut Turn<'_>, id: &str, group: &LiveGroup) {

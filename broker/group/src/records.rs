@@ -1,7 +1,7 @@
 //! The coordinator's records in Kafka's own formats, so that Kafka's tools read `__consumer_offsets`.
 //!
-//! Offset commits: key type 1, value version 4 where the topic's id is known (it is a tagged field), else 3. Groups: key
-//! type 2, value version 3. Older versions are read; key types of other coordinators (consumer, share and streams
+//! Offset commits: key type 1, value version 4 where the topic's id is known (it is a tagged field), else 3; version 1, which
+//! has neither id nor leader epoch, where the client said when it expires. Groups: key type 2, value version 3. Older versions are read; key types of other coordinators (consumer, share and streams
 //! groups) are skipped, so that a log that a newer broker wrote can be read.
 
 use broker_model::machine::{Record, RecordError};
@@ -16,6 +16,7 @@ use crate::request::{CommittedOffset, KeptOffset};
 use crate::state::{KeptMember, KeptMeta};
 
 const GROUP_VALUE_VERSION: i16 = 3;
+const OFFSET_VALUE_VERSION_EXPIRING: i16 = 1;
 const OFFSET_VALUE_VERSION: i16 = 3;
 const OFFSET_VALUE_VERSION_WITH_ID: i16 = 4;
 const BOUNDED: &str = "names and metadata are bounded when they come in";
@@ -36,14 +37,19 @@ pub enum Change {
 pub fn offset(group: &str, topic: &str, partition: PartitionIndex, kept: Option<&KeptOffset>) -> Record {
     let key = OffsetCommitKey { group: group.into(), topic: topic.into(), partition: partition.0 };
     let value = kept.map(|kept| {
-        let version = if kept.topic_id.is_zero() { OFFSET_VALUE_VERSION } else { OFFSET_VALUE_VERSION_WITH_ID };
         let value = OffsetCommitValue {
             offset: kept.committed.offset.0,
-            leader_epoch: kept.committed.leader_epoch.0,
             metadata: kept.committed.metadata.as_str().into(),
             commit_timestamp: kept.at.0,
-            topic_id: Uuid::from_bytes(kept.topic_id.0),
             ..OffsetCommitValue::default()
+        };
+        let (leader_epoch, topic_id) = (kept.committed.leader_epoch.0, Uuid::from_bytes(kept.topic_id.0));
+        let (version, value) = match kept.expires {
+            Some(Timestamp(expire_timestamp)) => {
+                (OFFSET_VALUE_VERSION_EXPIRING, OffsetCommitValue { expire_timestamp, ..value })
+            }
+            None if kept.topic_id.is_zero() => (OFFSET_VALUE_VERSION, OffsetCommitValue { leader_epoch, ..value }),
+            None => (OFFSET_VALUE_VERSION_WITH_ID, OffsetCommitValue { leader_epoch, topic_id, ..value }),
         };
         value.encode_prefixed(version).expect(BOUNDED).to_vec()
     });
@@ -112,6 +118,7 @@ fn read_offset(value: Bytes) -> Result<KeptOffset, RecordError> {
             metadata: value.metadata.to_string(),
         },
         at: Timestamp(value.commit_timestamp),
+        expires: (value.expire_timestamp >= 0).then_some(Timestamp(value.expire_timestamp)),
         topic_id: TopicId(value.topic_id.into_bytes()),
     })
 }

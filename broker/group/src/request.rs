@@ -27,6 +27,8 @@ pub enum Request {
     Describe(Vec<String>),
     /// DeleteGroups.
     Delete(Vec<String>),
+    /// OffsetDelete.
+    DeleteOffsets(DeleteOffsets),
     /// These topics are deleted: their offsets go, a few at a time.
     TopicsDeleted(Vec<String>),
 }
@@ -52,6 +54,8 @@ pub enum Output {
     Described(Vec<DescribedGroup>),
     /// To [`Request::Delete`], in the request's order.
     Deleted(Vec<(String, ErrorCode)>),
+    /// To [`Request::DeleteOffsets`]: per partition in the request's order, or why none.
+    OffsetsDeleted(Result<Vec<DeletedTopic>, ErrorCode>),
     /// To [`Request::TopicsDeleted`].
     Noted,
 }
@@ -106,7 +110,7 @@ pub struct Join {
     pub unique: String,
     /// Milliseconds without a word after which the member is dropped.
     pub session_timeout_ms: i32,
-    /// Milliseconds that a rebalance waits for this member. JoinGroup 0: the session timeout.
+    /// Milliseconds that a rebalance waits for this member. JoinGroup 0: the session timeout. Below 0 is 0.
     pub rebalance_timeout_ms: i32,
     /// `consumer`, `connect`, …: opaque.
     pub protocol_type: String,
@@ -230,8 +234,22 @@ pub struct Left {
 pub struct CommitOffsets {
     /// Who speaks. A generation below 0 with no member id is a simple consumer or a tool.
     pub who: MemberRef,
+    /// By version.
+    pub unknown_group: UnknownGroup,
+    /// How long the offsets are kept from now, in milliseconds: OffsetCommit up to version 4, where the client says so.
+    pub retention_ms: Option<i64>,
     /// What is committed.
     pub topics: Vec<CommitTopic>,
+}
+
+/// What the member of a group that is not there hears when it commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownGroup {
+    /// GROUP_ID_NOT_FOUND: OffsetCommit from version 9.
+    #[default]
+    NotFound,
+    /// ILLEGAL_GENERATION: OffsetCommit below version 9.
+    IllegalGeneration,
 }
 
 /// The offsets of one topic.
@@ -279,6 +297,18 @@ pub struct CommittedTopic {
     /// Per partition, in the request's order.
     pub partitions: Vec<(PartitionIndex, ErrorCode)>,
 }
+
+/// OffsetDelete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteOffsets {
+    /// The group.
+    pub group: String,
+    /// Which partitions of which topics.
+    pub topics: Vec<(String, Vec<PartitionIndex>)>,
+}
+
+/// A topic of [`DeleteOffsets`], with what became of each partition.
+pub type DeletedTopic = (String, Vec<(PartitionIndex, ErrorCode)>);
 
 /// OffsetFetch of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -378,7 +408,7 @@ pub struct DescribedMember {
     pub client_host: String,
     /// What it says to the assignor, while the group is stable.
     pub metadata: Vec<u8>,
-    /// What it is assigned, while the group is stable.
+    /// What it was assigned last.
     pub assignment: Vec<u8>,
 }
 
@@ -389,6 +419,8 @@ pub struct KeptOffset {
     pub committed: CommittedOffset,
     /// When it was committed.
     pub at: Timestamp,
+    /// When it expires, where its client said so (OffsetCommit up to version 4).
+    pub expires: Option<Timestamp>,
     /// The topic's id; [`TopicId::ZERO`] if not known.
     pub topic_id: TopicId,
 }

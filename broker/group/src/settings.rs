@@ -14,6 +14,8 @@ pub const NAME_BYTES_MAX: usize = 16 << 10;
 pub const PROTOCOLS_MAX: usize = 64;
 /// Tombstones that one step of housekeeping writes.
 pub const TOMBSTONES_PER_STEP: usize = 1000;
+/// A new member whose join is not answered within this many milliseconds is dropped: its client may be long gone.
+pub const NEW_MEMBER_JOIN_MS: i64 = 300_000;
 /// After a refusal the same record is not tried again before this many milliseconds.
 pub const RETRY_MS: i64 = 1000;
 

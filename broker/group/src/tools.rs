@@ -57,33 +57,43 @@ fn describe_members(group: &LiveGroup, protocol: &str) -> Vec<DescribedMember> {
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
         metadata: if is_stable { member.metadata(protocol) } else { Vec::new() },
-        assignment: if is_stable { member.assignment.clone() } else { Vec::new() },
+        assignment: member.assignment.clone(),
     };
     group.members.iter().map(describe).collect()
 }
 
 /// DeleteGroups: a group goes with its offsets, if it has no members.
-pub(crate) fn delete(turn: &mut Turn<'_>, live: &Live, call: CallId, groups: Vec<String>) {
+pub(crate) fn delete(turn: &mut Turn<'_>, live: &mut Live, call: CallId, groups: Vec<String>) {
     let mut gone = BTreeSet::new();
     let mut results = Vec::new();
     for id in groups {
         let has_members = live.groups.get(&id).is_some_and(|group| !group.members.is_empty());
-        let kept = turn.hard.get(&id);
-        let error = match kept {
-            _ if has_members => ErrorCode::NonEmptyGroup,
-            Some(kept) if gone.insert(id.clone()) => {
-                let offsets = kept.offsets.keys();
-                for (topic, partition) in offsets {
-                    turn.write(records::offset(&id, topic, *partition, None));
-                }
-                if kept.meta.is_some() {
-                    turn.write(records::group(&id, None));
-                }
-                ErrorCode::None
-            }
-            Some(_) | None => ErrorCode::GroupIdNotFound,
+        let is_known = live.groups.contains_key(&id) || turn.hard.get(&id).is_some();
+        let error = if has_members {
+            ErrorCode::NonEmptyGroup
+        } else if is_known && gone.insert(id.clone()) {
+            bury(turn, live, &id);
+            ErrorCode::None
+        } else {
+            ErrorCode::GroupIdNotFound
         };
         results.push((id, error));
     }
     turn.reply(call, Output::Deleted(results));
+}
+
+/// Writes the end of a group without members. Ids that were promised to some are not known any more.
+fn bury(turn: &mut Turn<'_>, live: &mut Live, id: &str) {
+    if let Some(kept) = turn.hard.get(id) {
+        for (topic, partition) in kept.offsets.keys() {
+            turn.write(records::offset(id, topic, *partition, None));
+        }
+        if kept.meta.is_some() {
+            turn.write(records::group(id, None));
+        }
+    }
+    if let Some(group) = live.groups.get_mut(id) {
+        group.pending.clear();
+    }
+    live.settle(id, || !turn.hard.has_members(id));
 }

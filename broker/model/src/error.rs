@@ -139,6 +139,8 @@ error_codes! {
     GroupMaxSizeReached = 81, false;
     /// Another member took this `group.instance.id`.
     FencedInstanceId = 82, false;
+    /// A member subscribes to the topic whose offsets were to be deleted.
+    GroupSubscribedToTopic = 86, false;
     /// Join again with the member id in this answer.
     MemberIdRequired = 79, true;
     /// The record is not legal for this topic.

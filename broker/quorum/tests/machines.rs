@@ -144,7 +144,7 @@ impl Script for Group {
                 let partition = PartitionIndex(rng.below(2) as i32);
                 let partitions = vec![CommitPartition { partition, error: ErrorCode::None, offset }];
                 let topic = CommitTopic { topic: "t".into(), id: TopicId::ZERO, error: ErrorCode::None, partitions };
-                Request::CommitOffsets(CommitOffsets { who, topics: vec![topic] })
+                Request::CommitOffsets(CommitOffsets { who, topics: vec![topic], ..CommitOffsets::default() })
             }
             10 => Request::FetchOffsets(vec![FetchOffsets { group, topics: None }]),
             _ => Request::Delete(vec![group]),

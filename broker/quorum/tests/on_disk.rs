@@ -101,7 +101,7 @@ fn commit(driver: &mut Driver<GroupMachine, FileLog<DiskFiles>>, offset: i64) {
     let partitions = vec![CommitPartition { partition: PartitionIndex(0), error: ErrorCode::None, offset }];
     let topic = CommitTopic { topic: "t".into(), id: TopicId([9; 16]), error: ErrorCode::None, partitions };
     let who = MemberRef { group: "g".into(), generation: -1, ..MemberRef::default() };
-    let request = GroupRequest::CommitOffsets(CommitOffsets { who, topics: vec![topic] });
+    let request = GroupRequest::CommitOffsets(CommitOffsets { who, topics: vec![topic], ..CommitOffsets::default() });
     driver.handle(now, Input::Request(CallId(0), request));
     assert!(matches!(driver.drain()[..], [(CallId(0), Ok(_))]));
 }

@@ -272,5 +272,5 @@ pub(super) fn commit(who: MemberRef, topic: &str, offset: i64, metadata: &str) -
         error: ErrorCode::None,
         partitions: vec![partition],
     };
-    Request::CommitOffsets(CommitOffsets { who, topics: vec![topic] })
+    Request::CommitOffsets(CommitOffsets { who, topics: vec![topic], ..CommitOffsets::default() })
 }

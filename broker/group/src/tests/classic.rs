@@ -385,7 +385,7 @@ fn who_joined_after_the_last_record_is_unknown_to_a_successor() {
 #[test]
 fn commits_are_checked_against_member_generation_and_phase() {
     let mut bench = Bench::quick();
-    assert_eq!(bench.commit(who("a", 0), "t", 1), ErrorCode::IllegalGeneration, "no such group");
+    assert_eq!(bench.commit(who("a", 0), "t", 1), ErrorCode::GroupIdNotFound, "no such group");
     let joined = bench.join(direct("a"));
     let member = who("a", joined.generation);
     assert_eq!(bench.commit(member.clone(), "t", 1), ErrorCode::RebalanceInProgress);

@@ -10,7 +10,7 @@ use crate::{GroupMachine, Groups};
 
 fn kept(topic_id: TopicId) -> KeptOffset {
     let committed = CommittedOffset { offset: Offset(300), leader_epoch: LeaderEpoch(4), metadata: "m".into() };
-    KeptOffset { committed, at: Timestamp(0x0102), topic_id }
+    KeptOffset { committed, at: Timestamp(0x0102), expires: None, topic_id }
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn errors_are_per_partition_and_the_rest_is_committed() {
         part("gone", "", ErrorCode::UnknownTopicOrPartition),
         part("", "", ErrorCode::None),
     ];
-    let call = bench.start(Request::CommitOffsets(CommitOffsets { who: nobody(), topics }));
+    let call = bench.start(Request::CommitOffsets(CommitOffsets { who: nobody(), topics, ..CommitOffsets::default() }));
     let Output::Committed(topics) = bench.answer(call) else { panic!() };
     let errors: Vec<ErrorCode> = topics.iter().map(|topic| topic.partitions[0].1).collect();
     let expected = [

@@ -2,7 +2,7 @@
 
 use broker_group::request::{
     CommitOffsets, CommitPartition, CommitTopic, CommittedOffset, CommittedTopic, FetchOffsets, FetchTopic,
-    FetchedGroup, MemberRef, Output, Request,
+    FetchedGroup, MemberRef, Output, Request, UnknownGroup,
 };
 use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use broker_wire::Str;
@@ -22,6 +22,10 @@ use crate::errors;
 
 /// From here topics are named by id.
 const VERSION_TOPIC_IDS: i16 = 10;
+/// From here the member of a group that is not there hears GROUP_ID_NOT_FOUND.
+const COMMIT_VERSION_NOT_FOUND: i16 = 9;
+/// The offset is kept as long as the broker says.
+const RETENTION_DEFAULT: i64 = -1;
 /// From here one request asks for several groups.
 const FETCH_VERSION_BATCHED: i16 = 8;
 
@@ -39,7 +43,16 @@ pub(super) fn commit(call: Call, request: OffsetCommitRequest) -> Pending {
         instance: request.group_instance_id.as_ref().map(ToString::to_string),
         generation: request.generation_id_or_member_epoch,
     };
-    let asked = call.broker.groups.ask(&group, Request::CommitOffsets(CommitOffsets { who, topics }));
+    let commit = CommitOffsets {
+        who,
+        unknown_group: match call.context.version {
+            COMMIT_VERSION_NOT_FOUND.. => UnknownGroup::NotFound,
+            _ => UnknownGroup::IllegalGeneration,
+        },
+        retention_ms: Some(request.retention_time_ms).filter(|retention_ms| *retention_ms != RETENTION_DEFAULT),
+        topics,
+    };
+    let asked = call.broker.groups.ask(&group, Request::CommitOffsets(commit));
     Pending::wait(async move {
         let mut response = match asked.answer().await {
             Ok(Output::Committed(topics)) => {
