@@ -75,13 +75,14 @@ class Session:
         load.create_topic(self.server, topic, partitions, config)
         return topic
 
-    def data(self, records: int) -> str:
-        """A topic of one partition that holds so many records of 1 KiB; it is filled once."""
-        if self.filled.get("data") != records:
-            load.create_topic(self.server, "data", 1, {})
-            fill(self.server, "data", records)
-            self.filled["data"] = records
-        return "data"
+    def data(self, records: int, partitions: int = 1) -> str:
+        """A topic that holds so many records of 1 KiB; it is filled once."""
+        topic = f"data-of-{partitions}"
+        if self.filled.get(topic) != records:
+            load.create_topic(self.server, topic, partitions, {})
+            fill(self.server, topic, records)
+            self.filled[topic] = records
+        return topic
 
 
 def fill(server: Broker, topic: str, records: int) -> None:
@@ -98,7 +99,8 @@ def produce(session: Session, workload: Workload, options: dict[str, Any]) -> Me
 
 def fetch(session: Session, workload: Workload, options: dict[str, Any]) -> Measured:
     """Reads the same data from its beginning, again and again until enough time was spent: once is over too soon."""
-    topic, enough = session.data(options.pop("filled", FILLED_RECORDS)), options.pop("seconds")
+    topic = session.data(options.pop("filled", FILLED_RECORDS), workload.partitions)
+    enough = options.pop("seconds")
     load.load("fetch", bootstrap=session.server.bootstrap, topic=topic, discard=True)
     before, runs = meter.used(session.server.pid), []
     while sum(run["seconds"] for run in runs) < enough:

@@ -70,11 +70,11 @@ def flush(name: str, says: str, partitions: int, connections: int) -> Workload:
     return Workload(name, says, "produce", options, shows, partitions, topic, seconds=(3.5, 4.0), quick={"seconds": 0.5})
 
 
-def fetch(name: str, says: str, consumers: int) -> Workload:
+def fetch(name: str, says: str, consumers: int, partitions: int = 1) -> Workload:
     # Of all consumers together, in one of the runs that are repeated until the time is over.
     records = FILLED_RECORDS * min(consumers, 3)
     options = {"connections": consumers, "records": records, "seconds": 2.5, "discard": True}
-    return Workload(name, says, "fetch", options, BYTES, seconds=(4.0, 5.0), quick={"seconds": 0.1})
+    return Workload(name, says, "fetch", options, BYTES, partitions, seconds=(4.0, 5.0), quick={"seconds": 0.1})
 
 
 def end_to_end(name: str, says: str, rate: int, **more: Any) -> Workload:
@@ -92,6 +92,11 @@ def group_commit(name: str, files: int, outstanding: int) -> Workload:
     options |= {"record_bytes": 1100, "seconds": 2}
     says = f"the kernel: group commit, {files} files, {outstanding} outstanding"
     return limit(name, says, ("records_per_second", "p99_us"), {"seconds": 0.5}, **options)
+
+
+def send_file(name: str, connections: int) -> Workload:
+    options = {"what": "sendfile", "total_bytes": 4 << 30, "connections": connections}
+    return limit(name, f"the kernel: sendfile to {connections} receivers", BYTES, {"total_bytes": 500_000_000}, **options)
 
 
 PRODUCE = Group(
@@ -141,15 +146,11 @@ PRODUCE_MORE = Group(
 FETCH = Group(
     "fetch",
     (
-        limit(
-            "limit-sendfile",
-            "the kernel: sendfile to one receiver",
-            BYTES,
-            {"total_bytes": 500_000_000},
-            what="sendfile",
-            total_bytes=4 << 30,
-        ),
+        send_file("limit-sendfile", 1),
+        send_file("limit-sendfile-10", 10),
+        # An answer holds 1 MiB of each partition: with one partition much of the time goes by between answers.
         fetch("fetch-1", "hot, catch-up, 1 consumer", 1),
+        fetch("fetch-1-8p", "hot, catch-up, 1 consumer of 8 partitions", 1, partitions=8),
         fetch("fetch-10", "hot, catch-up, 10 consumers", 10),
     ),
 )
@@ -171,6 +172,7 @@ LIVE = Group(
 FLUSH = Group(
     "flush",
     (
+        group_commit("limit-group-commit-alone", 1, 1),
         group_commit("limit-group-commit-1", 1, 64),
         group_commit("limit-group-commit-16", 16, 64),
         flush("flush-64-1p", "flush.messages=1, 64 outstanding, 1 partition", 1, 64),

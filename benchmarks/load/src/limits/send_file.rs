@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use clap::Args;
 use rustix::fs::sendfile;
@@ -37,6 +37,9 @@ pub(crate) struct SendFileArgs {
     /// Of one answer.
     #[arg(long, default_value_t = 1 << 20)]
     chunk_bytes: usize,
+    /// Receivers, which share the bytes. Each has a thread, and one that serves it.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -85,15 +88,22 @@ pub(super) fn run(args: &SendFileArgs) -> Result<Finished, LoadError> {
 }
 
 fn measure(args: &SendFileArgs, file: &File, server: Server, receiver: Receiver) -> Result<Row, LoadError> {
-    let (client, socket) = socket_pair()?;
+    let pairs = (0..args.connections.max(1)).map(|_| socket_pair()).collect::<Result<Vec<_>, _>>()?;
     let since = clock::monotonic();
     let (sent, received) = thread::scope(|scope| {
-        let serving = scope.spawn(move || serve(args, file, socket, server));
-        let received = receive(client, receiver);
-        (serving.join().expect("the server does not panic"), received)
+        let (mut serving, mut receiving) = (Vec::new(), Vec::new());
+        for (client, socket) in pairs {
+            serving.push(scope.spawn(move || serve(args, file, socket, server)));
+            receiving.push(scope.spawn(move || receive(client, receiver)));
+        }
+        let sent: Result<Vec<f64>, _> = serving.into_iter().map(joined).collect();
+        let received: Result<Vec<(u64, f64)>, _> = receiving.into_iter().map(joined).collect();
+        (sent, received)
     });
     let seconds = clock::seconds(clock::monotonic() - since);
-    let (server_cpu_seconds, (bytes, receiver_cpu_seconds)) = (sent?, received?);
+    let (sent, received) = (sent?, received?);
+    let bytes = received.iter().map(|(bytes, _)| bytes).sum();
+    let (server_cpu_seconds, receiver_cpu_seconds) = (sent.iter().sum(), received.iter().map(|(_, cpu)| cpu).sum());
     Ok(Row {
         server,
         receiver,
@@ -106,11 +116,15 @@ fn measure(args: &SendFileArgs, file: &File, server: Server, receiver: Receiver)
     })
 }
 
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().expect("a thread that sends or receives does not panic")
+}
+
 fn serve(args: &SendFileArgs, file: &File, mut socket: TcpStream, server: Server) -> Result<f64, LoadError> {
     let since = clock::thread_cpu();
     let file_bytes = args.file_bytes.max(1 << 20);
     let mut buffer = vec![0; args.chunk_bytes];
-    let (mut at, mut left) = (0, args.total_bytes);
+    let (mut at, mut left) = (0, args.total_bytes / args.connections.max(1) as u64);
     while left > 0 {
         let chunk = left.min(args.chunk_bytes as u64).min(file_bytes - at);
         match server {
