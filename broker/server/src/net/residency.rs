@@ -14,8 +14,8 @@ use rustix::fs::Advice;
 
 /// The number of cachestat(2), the same on all architectures.
 const SYS_CACHESTAT: libc::c_long = 451;
-/// Bytes that are read at once to bring pages in.
-const READ_BYTES: usize = 128 << 10;
+/// One page of so many bytes is waited for: the system reads neighbours together.
+const WAIT_STEP_BYTES: usize = 32 << 10;
 
 /// `struct cachestat_range`.
 #[repr(C)]
@@ -70,19 +70,14 @@ pub async fn ensure(file: &Arc<DiskFile>, position: u64, bytes: usize) -> io::Re
     tokio::task::spawn_blocking(move || bring_in(&file, position, bytes)).await.map_err(io::Error::other)?
 }
 
+/// Asks for all pages at once, and waits by touching some of them: nothing is copied.
 fn bring_in(file: &DiskFile, position: u64, bytes: usize) -> io::Result<()> {
     let length = std::num::NonZeroU64::new(bytes as u64);
     rustix::fs::fadvise(file.as_fd(), position, length, Advice::WillNeed)?;
-    let mut buffer = vec![0; READ_BYTES.min(bytes)];
-    let mut done = 0;
-    while done < bytes {
-        match rustix::io::pread(file.as_fd(), &mut *buffer, position + done as u64) {
-            // Shorter than its slice: sendfile will say so.
-            Ok(0) => return Ok(()),
-            Ok(read) => done += read,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+    let last = bytes.saturating_sub(1);
+    for at in (0..last).step_by(WAIT_STEP_BYTES).chain([last]) {
+        // A file that is shorter than its slice reads nothing here: sendfile will say so.
+        rustix::io::retry_on_intr(|| rustix::io::pread(file.as_fd(), &mut [0], position + at as u64))?;
     }
     Ok(())
 }
