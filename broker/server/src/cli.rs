@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::settings::{Environment, Sources};
+use crate::storage::StorageCommand;
 
 /// A Kafka broker whose archive is an open bucket.
 #[derive(Clone, Debug, Parser)]
@@ -19,7 +20,7 @@ pub struct Cli {
     pub config: Option<PathBuf>,
 
     /// One setting; stands above the file, and may be repeated
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, visible_alias = "override", global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
     /// What to do; absent means serve.
@@ -39,6 +40,9 @@ pub enum Command {
     /// Look at the bucket
     #[command(subcommand)]
     Tier(TierCommand),
+    /// Give log directories a cluster id, and look at them, as kafka-storage.sh does
+    #[command(subcommand)]
+    Storage(StorageCommand),
 }
 
 /// Which records to print.
@@ -122,7 +126,12 @@ impl Cli {
     /// The sources of the settings that the words name.
     #[must_use]
     pub fn sources(&self, environment: Environment) -> Sources {
-        Sources { file: self.config.clone(), sets: self.set.clone(), environment }
+        let own = match &self.command {
+            Some(Command::Storage(command)) => command.file(),
+            _ => None,
+        };
+        let file = self.config.clone().or_else(|| own.map(PathBuf::from));
+        Sources { file, sets: self.set.clone(), environment }
     }
 }
 
@@ -146,8 +155,10 @@ mod tests {
             let sources = parse(&words).sources(Environment::default());
             assert_eq!((sources.file, sources.sets), (Some(PathBuf::from("f")), vec!["a=1".to_owned()]));
         }
-        let cli = parse(&["--set", "a=1", "--set", "b=2"]);
+        let cli = parse(&["--set", "a=1", "--override", "b=2"]);
         assert_eq!(cli.set, ["a=1", "b=2"]);
+        let sources = parse(&["storage", "info", "-c", "f"]).sources(Environment::default());
+        assert_eq!(sources.file, Some(PathBuf::from("f")));
     }
 
     #[test]

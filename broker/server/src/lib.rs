@@ -30,6 +30,7 @@ pub mod replicas;
 pub mod scrub;
 pub mod serve;
 pub mod settings;
+pub mod storage;
 pub mod system;
 pub mod tier;
 pub mod tools;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use broker_server::cli::{Cli, Command};
 use broker_server::settings::{Environment, Settings};
-use broker_server::{serve, tools};
+use broker_server::{serve, storage, tools};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => tools::replay(&settings, arguments),
         Command::Export(arguments) => tools::export(&settings, arguments),
         Command::Tier(command) => tools::tier(&settings, command),
+        Command::Storage(command) => storage::run(&settings, command).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,9 @@
 //! Settings: what the configuration file, the command line and the environment say, as small structs that each part takes.
 //!
-//! Order of precedence, the strongest last: built-in default, file, `--set` from left to right. Credentials and region that
-//! the configuration leaves open come from the usual `AWS_*` variables. Without a file, `log.local.retention.ms` is one
-//! hour, so that a newcomer sees records go cold.
+//! Order of precedence, the strongest last: built-in default, what an image brings, file, `KAFKA_*` variables, `--set` from
+//! left to right. Credentials and region that the configuration leaves open come from the usual `AWS_*` variables. Where
+//! neither file nor variables configure anything, `log.local.retention.ms` is one hour, so that a newcomer sees records go
+//! cold.
 //!
 //! An unknown key is a warning that names the nearest known one, because Kafka files carry keys of plug-ins. A value that
 //! does not fit stops the program with key, value and what is expected. Keys that are taken and do nothing are reported
@@ -11,9 +12,12 @@
 //! Below this module nobody reads files, environment or a global configuration. Start reading at [`Settings::load`].
 
 mod banner;
+mod kafka_variables;
 mod listeners;
+mod node;
 mod properties;
 mod sources;
+mod strangers;
 mod tier;
 
 use std::collections::BTreeMap;
@@ -22,17 +26,17 @@ use std::sync::Arc;
 
 use broker_model::NodeId;
 use broker_model::config::{
-    BrokerKey, ConfigError, ConfigType, ConfigValues, Standing, TopicClass, TopicConfig, broker, network, noted,
-    tier as keys,
+    BrokerKey, ConfigError, ConfigType, ConfigValues, Standing, TopicClass, TopicConfig, broker, network, tier as keys,
 };
 
 pub use banner::{Bound, banner};
 pub use listeners::{HostPort, HttpListener, Listener, Protocol};
 pub use properties::{Properties, PropertiesError, Property};
+use sources::Read;
 pub use sources::{Environment, SettingsError, Sources};
 pub use tier::{S3Credentials, S3Place, TierPlace, TierSettings};
 
-/// `log.local.retention.ms` when there is no configuration file: 1 hour.
+/// `log.local.retention.ms` when neither a file nor the environment configures anything: 1 hour.
 pub const LOCAL_RETENTION_MS_WITHOUT_FILE: i64 = 3_600_000;
 
 /// Everything that the program was told, checked.
@@ -42,6 +46,8 @@ pub struct Settings {
     pub values: Arc<ConfigValues>,
     /// The configuration file, where one was read.
     pub file: Option<PathBuf>,
+    /// How many configs came from `KAFKA_*` variables.
+    pub variables: usize,
     /// The words of the command line that let another command find the same bucket; no secrets.
     pub place_words: Vec<String>,
     /// This node.
@@ -170,8 +176,8 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`]: a file that cannot be read, a value that does not fit, or two that do not fit each other.
     pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
-        let (values, mut warnings) = sources.values()?;
-        let node_id = node_id(&values);
+        let Read { values, mut warnings, file, variables } = sources.read()?;
+        node::check_alone(&values)?;
         let dirs = dirs(&values)?;
         let data_dir = dirs.logs.first().cloned().expect("the list of log directories is not empty");
         let listeners = listeners::kafka(&values, &sources.environment)?;
@@ -181,9 +187,10 @@ impl Settings {
         warnings.extend(without_effect(&values));
         warnings.extend(odd_together(&values));
         Ok(Settings {
-            file: sources.file.clone(),
+            file,
+            variables,
             place_words: sources.place_words(),
-            node: NodeSettings { node_id: NodeId(node_id), rack: values.get(network::BROKER_RACK) },
+            node: NodeSettings { node_id: NodeId(node::id(&values)), rack: values.get(network::BROKER_RACK) },
             data_dir,
             dirs,
             listeners,
@@ -199,12 +206,6 @@ impl Settings {
             values: Arc::new(values),
         })
     }
-}
-
-/// `node.id`; Kafka's older name counts where only that is given.
-fn node_id(values: &ConfigValues) -> i32 {
-    let older = values.get(noted::BROKER_ID).filter(|_| !values.is_set(network::NODE_ID));
-    older.unwrap_or_else(|| values.get(network::NODE_ID))
 }
 
 fn dirs(values: &ConfigValues) -> Result<DirSettings, ConfigError> {
@@ -305,16 +306,21 @@ fn check_together(values: &ConfigValues) -> Result<(), ConfigError> {
     TopicConfig::resolve(&BTreeMap::new(), values, TopicClass::User).map(|_| ())
 }
 
-/// Keys that were given and change nothing.
+/// Keys that were given and change nothing, one text for each reason.
 fn without_effect(values: &ConfigValues) -> Vec<String> {
-    let told = |name: &'static str, why: &'static str| format!("{name} has no effect: {why}");
-    values
-        .given()
-        .filter_map(|def| match def.standing {
-            Standing::Noted(why) => Some(told(def.name, why)),
-            Standing::Served => None,
-        })
-        .collect()
+    let mut told: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
+    for def in values.given() {
+        let Standing::Noted(why) = def.standing else { continue };
+        match told.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, names)) => names.push(def.name),
+            None => told.push((why, vec![def.name])),
+        }
+    }
+    let text = |(why, names): (&str, Vec<&str>)| {
+        let have = if names.len() == 1 { "has" } else { "have" };
+        format!("{} {have} no effect: {why}", names.join(", "))
+    };
+    told.into_iter().map(text).collect()
 }
 
 /// Values that are legal and probably not meant.

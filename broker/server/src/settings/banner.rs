@@ -49,6 +49,13 @@ fn places(text: &mut String, settings: &Settings, bound: &Bound) {
     if bound.http.is_empty() {
         line(text, format_args!("  HTTP    off"));
     }
+    let variables = settings.variables;
+    let variables = (variables > 0).then(|| format!("{variables} of KAFKA_* variables"));
+    let file = settings.file.as_ref().map(|file| file.display().to_string());
+    let config: Vec<_> = file.into_iter().chain(variables).collect();
+    if !config.is_empty() {
+        line(text, format_args!("  Config  {}", config.join(", ")));
+    }
     let dirs: Vec<_> = settings.dirs.logs.iter().map(|dir| dir.display().to_string()).collect();
     line(text, format_args!("  Data    {}", dirs.join(", ")));
     if !settings.dirs.logs.contains(&settings.dirs.metadata) {
@@ -62,7 +69,7 @@ fn places(text: &mut String, settings: &Settings, bound: &Bound) {
 
 fn defaults(text: &mut String, settings: &Settings) {
     let values = &settings.values;
-    let given = if settings.file.is_some() {
+    let given = if settings.file.is_some() || settings.variables > 0 {
         "Settings that matter most"
     } else {
         "No configuration file; these defaults hold"

@@ -69,7 +69,7 @@ fn unknown_keys_warn_and_bad_values_stop() {
         [
             "FILE line 1: unknown config num.partition, did you mean num.partitions?"
                 .replace("FILE", &place_of(&settings)),
-            "--set: unknown config zookeeper.connect".to_owned(),
+            "--set: zookeeper.connect has no effect: Strata needs no ZooKeeper".to_owned(),
         ]
     );
     for (text, message) in [
@@ -256,4 +256,105 @@ fn the_banner_names_addresses_defaults_and_commands() {
     assert!(text.contains("log.local.retention.ms=-2"), "{text}");
     let path = kept.file.as_ref().unwrap().display();
     assert!(text.contains(&format!("  strata --config {path} --set log.dirs=/data tier ls\n")), "{text}");
+}
+
+fn load_all(file: &str, variables: &[(&str, &str)], sets: &[&str]) -> Result<Settings, String> {
+    let mut config = tempfile::NamedTempFile::new().unwrap();
+    config.write_all(file.as_bytes()).unwrap();
+    let path = config.path().to_str().unwrap();
+    let on_path = format!("/nowhere/server.properties:{path}");
+    let variables: Vec<_> = variables.iter().copied().chain([("STRATA_CONFIG_PATH", on_path.as_str())]).collect();
+    load_in(sets, &variables)
+}
+
+#[test]
+fn the_environment_stands_between_file_and_words() {
+    let file = "num.partitions=2\nnode.id=2\nbroker.rack=two";
+    let variables = [("KAFKA_NUM_PARTITIONS", "3"), ("KAFKA_NODE_ID", "3")];
+    let settings = load_all(file, &variables, &["num.partitions=4"]).unwrap();
+    assert_eq!(settings.topics.partitions_default, 4);
+    assert_eq!(settings.node, NodeSettings { node_id: NodeId(3), rack: Some("two".to_owned()) });
+    assert_eq!((settings.variables, settings.file.is_some()), (2, true));
+    assert_eq!(settings.values.get(broker::LOG_LOCAL_RETENTION_MS), -2);
+    let text = banner(&settings, &Bound::default());
+    assert!(text.contains(", 2 of KAFKA_* variables\n"), "{text}");
+    assert_eq!(
+        load_in(&[], &[("KAFKA_NUM_PARTITIONS", "many")]).unwrap_err(),
+        "KAFKA_NUM_PARTITIONS: num.partitions=many: expected a whole number of 32 bits from 1 to 10000"
+    );
+    let unknown = load_in(&[], &[("KAFKA_NUM_PARTITION", "3"), ("KAFKA_ZOOKEEPER_CONNECT", "z:1")]).unwrap();
+    assert_eq!(
+        unknown.warnings,
+        [
+            "KAFKA_NUM_PARTITION: unknown config num.partition, did you mean num.partitions?",
+            "KAFKA_ZOOKEEPER_CONNECT: zookeeper.connect has no effect: Strata needs no ZooKeeper",
+        ]
+    );
+    // A file that says nothing, and no variable: a newcomer.
+    assert_eq!(load_all("# nothing\n", &[], &[]).unwrap().values.get(broker::LOG_LOCAL_RETENTION_MS), 3_600_000);
+    assert_eq!(load_in(&[], &variables).unwrap().values.get(broker::LOG_LOCAL_RETENTION_MS), -2);
+}
+
+#[test]
+fn what_an_image_brings_stands_below_all_and_gives_way_in_listeners() {
+    let mut defaults = tempfile::NamedTempFile::new().unwrap();
+    defaults
+        .write_all(b"listeners=PLAINTEXT://:9092\nadvertised.listeners=PLAINTEXT://localhost:9092\nlog.dirs=/var/lib/kafka/data\n")
+        .unwrap();
+    let defaults = defaults.path().to_str().unwrap().to_owned();
+    let load = |variables: &[(&str, &str)], sets: &[&str]| {
+        let variables: Vec<_> = variables.iter().copied().chain([("STRATA_CONFIG_DEFAULTS", &*defaults)]).collect();
+        load_in(sets, &variables).unwrap()
+    };
+    let shown = |settings: &Settings| -> Vec<String> {
+        let one = |it: &Listener| format!("{} {} {}", it.name, it.bind.bind_host(), it.advertised);
+        settings.listeners.iter().map(one).collect()
+    };
+    let alone = load(&[], &[]);
+    assert_eq!(shown(&alone), ["PLAINTEXT 0.0.0.0 localhost:9092"]);
+    assert_eq!(alone.data_dir, PathBuf::from("/var/lib/kafka/data"));
+    assert_eq!(alone.values.get(broker::LOG_LOCAL_RETENTION_MS), 3_600_000);
+    let named =
+        load(&[("KAFKA_LISTENERS", "IN://:29092"), ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "IN:PLAINTEXT")], &[]);
+    assert_eq!(shown(&named), ["IN 0.0.0.0 machine:29092"]);
+    let told = load(&[("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://kafka:29092")], &[]);
+    assert_eq!(shown(&told), ["PLAINTEXT 0.0.0.0 kafka:29092"]);
+    assert_eq!(told.listeners[0].bind.port, 29092);
+    // Words name the listeners: the environment tells clients another port, as with a port of the host.
+    let mapped = load(&[("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://h:7")], &["listeners=PLAINTEXT://:9"]);
+    assert_eq!((shown(&mapped), mapped.listeners[0].bind.port), (vec!["PLAINTEXT 0.0.0.0 h:7".to_owned()], 9));
+    let missing = load_in(&[], &[("STRATA_CONFIG_DEFAULTS", "/nowhere/defaults")]).unwrap_err();
+    assert!(missing.starts_with("cannot read the configuration file /nowhere/defaults: "), "{missing}");
+}
+
+#[test]
+fn nodes_of_a_cluster_do_not_start_one_by_one() {
+    let one = ["process.roles=broker,controller", "controller.quorum.voters=1@kafka:9093"];
+    let settings = load(&one).unwrap();
+    assert_eq!(
+        settings.warnings,
+        ["controller.quorum.voters, process.roles have no effect: Strata is one node so far, its own controller"]
+    );
+    for (set, expected) in [
+        ("process.roles=controller", "so leave out nodes that are nothing else"),
+        ("controller.quorum.voters=1@a:1,2@b:1,3@c:1", "Run one node and leave the others out"),
+        ("controller.quorum.bootstrap.servers=a:1,b:1", "Run one node and leave the others out"),
+    ] {
+        let message = load(&[set]).unwrap_err();
+        assert!(message.starts_with(set) && message.ends_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn families_that_are_not_served_are_named() {
+    let settings =
+        load_in(&[], &[("KAFKA_SSL_KEYSTORE_PASSWORD", "hush"), ("KAFKA_CONFLUENT_BALANCER_ENABLE", "true")]);
+    let warnings = settings.unwrap().warnings;
+    assert_eq!(
+        warnings,
+        [
+            "KAFKA_CONFLUENT_BALANCER_ENABLE: confluent.balancer.enable has no effect: it belongs to Confluent's own parts",
+            "KAFKA_SSL_KEYSTORE_PASSWORD: ssl.keystore.password has no effect: TLS, SASL and ACLs are not served yet",
+        ]
+    );
 }
