@@ -21,6 +21,7 @@ pub struct ClusterImage {
     pub(crate) names: Arc<BTreeMap<Arc<str>, TopicId>>,
     pub(crate) next_producer_id: i64,
     pub(crate) purges: Arc<BTreeMap<TopicId, Purge>>,
+    pub(crate) broker_configs: Arc<BTreeMap<Option<NodeId>, Arc<BTreeMap<String, String>>>>,
 }
 
 /// A broker, as of the last start of its process.
@@ -73,7 +74,7 @@ pub struct Replica {
     pub directory: [u8; 16],
 }
 
-/// A deleted topic whose archive may still stand.
+/// A topic that was deleted or left the tier, and whose archive may still stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purge {
     /// The name that it had.
@@ -149,7 +150,13 @@ impl ClusterImage {
         ProducerId(self.next_producer_id)
     }
 
-    /// Deleted topics whose archive is still to be purged.
+    /// The configs that the protocol gave a broker, or with `None` all brokers, by name.
+    #[must_use]
+    pub fn broker_configs(&self, of: Option<NodeId>) -> Arc<BTreeMap<String, String>> {
+        self.broker_configs.get(&of).cloned().unwrap_or_default()
+    }
+
+    /// Topics, most of them deleted, whose archive is still to be purged.
     pub fn purges(&self) -> impl Iterator<Item = (TopicId, &Purge)> {
         self.purges.iter().map(|(id, purge)| (*id, purge))
     }

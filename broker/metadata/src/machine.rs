@@ -2,23 +2,21 @@
 //!
 //! A request is one batch, whole or not at all. What a step may change is read off its records; `apply` takes them in
 //! any order that compaction leaves, so a partition may come before its topic within a replay.
-//! Placement is simple as yet: every partition on the registered broker with the lowest number, replication factor 1.
-//! Start reading at `decide`.
+//! Deletions and small decisions are here, the others in files of their own. Start reading at `decide`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker_model::limits::PARTITIONS_PER_CREATE_MAX;
 use broker_model::machine::{CallId, Effects, Input, Machine, Record, RecordError, Violation};
-use broker_model::{ErrorCode, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
+use broker_model::{ErrorCode, Offset, Timestamp, TopicId};
 
-use crate::image::{BrokerImage, ClusterImage, PartitionImage, Purge, Replica, TopicImage};
-use crate::names;
+use crate::image::{BrokerImage, ClusterImage, Purge, TopicImage};
 use crate::records::{self, FEATURE_LEVEL, Key, TopicValue};
 use crate::request::{
-    AlterConfigs, BeginIncarnation, CreateMode, CreateTopics, CreatedTopic, DeletedTopic, Existing, Incarnation,
-    NewTopic, Output, ProducerIdBlock, Request, TopicError, TopicRef,
+    BeginIncarnation, DeletedTopic, Incarnation, Output, ProducerIdBlock, Request, TopicError, TopicRef,
 };
+use crate::{alter, create, partitions};
 
 /// Producer ids in a block (Kafka's number).
 pub const PRODUCER_ID_BLOCK: i32 = 1000;
@@ -36,13 +34,14 @@ pub const META_1: Violation =
 /// META-2.
 pub const META_2: Violation = Violation { id: "META-2", what: "nothing is without a finalized feature level" };
 /// META-3.
-pub const META_3: Violation = Violation { id: "META-3", what: "a topic that is purged does not stand" };
+pub const META_3: Violation =
+    Violation { id: "META-3", what: "what is purged under a topic's id is of that topic, and no config is kept empty" };
 
 /// The machine. It has no settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetadataMachine;
 
-type Decision = (Vec<Record>, Output);
+pub(crate) type Decision = (Vec<Record>, Output);
 
 impl Machine for MetadataMachine {
     type Hard = ClusterImage;
@@ -87,7 +86,8 @@ impl Machine for MetadataMachine {
         if hard.feature_level.is_none() && *hard != ClusterImage::default() {
             return Err(META_2);
         }
-        if hard.purges.keys().any(|id| hard.topics.contains_key(id)) {
+        let is_of = |(id, purge): (&TopicId, &Purge)| hard.topics.get(id).is_none_or(|topic| topic.name == purge.name);
+        if !hard.purges.iter().all(is_of) || hard.broker_configs.values().any(|configs| configs.is_empty()) {
             return Err(META_3);
         }
         Ok(())
@@ -106,6 +106,7 @@ impl Machine for MetadataMachine {
             out.push(records::producer_ids(hard.next_producer_id));
         }
         out.extend(hard.purges.iter().map(|(id, purge)| records::purge(*id, purge)));
+        out.extend(hard.broker_configs.iter().map(|(of, configs)| records::broker_configs(*of, configs)));
         out
     }
 
@@ -138,6 +139,7 @@ fn put(hard: &mut ClusterImage, key: Key, value: &[u8]) -> Result<(), RecordErro
         }
         Key::ProducerIds => hard.next_producer_id = reader.i64()?,
         Key::Purge(id) => drop(Arc::make_mut(&mut hard.purges).insert(id, reader.purge()?)),
+        Key::BrokerConfigs(of) => drop(Arc::make_mut(&mut hard.broker_configs).insert(of, reader.configs()?)),
     }
     reader.end()
 }
@@ -153,6 +155,7 @@ fn remove(hard: &mut ClusterImage, key: Key) {
         Key::FeatureLevel | Key::Cluster | Key::ProducerIds => {}
         Key::Broker(node) => drop(Arc::make_mut(&mut hard.brokers).remove(&node)),
         Key::Purge(id) => drop(Arc::make_mut(&mut hard.purges).remove(&id)),
+        Key::BrokerConfigs(of) => drop(Arc::make_mut(&mut hard.broker_configs).remove(&of)),
         Key::Topic(id) if hard.topics.contains_key(&id) => {
             let topic = topic_mut(hard, id);
             topic.partition_count = 0;
@@ -176,7 +179,7 @@ fn drop_if_gone(hard: &mut ClusterImage, id: TopicId) {
     }
 }
 
-fn topic_value(topic: &TopicImage) -> TopicValue {
+pub(crate) fn topic_value(topic: &TopicImage) -> TopicValue {
     let TopicImage { name, partition_count, configs, .. } = topic.clone();
     TopicValue { name, partition_count, configs }
 }
@@ -188,9 +191,10 @@ fn decide(hard: &ClusterImage, call: CallId, request: Request) -> Effects<Output
             let what = "the cluster is not founded: no broker began its incarnation";
             (Vec::new(), Output::Refused(TopicError::new(ErrorCode::NotController, what)))
         }
-        Request::CreateTopics(request) => create(hard, request),
+        Request::CreateTopics(request) => create::create(hard, request),
         Request::DeleteTopics(asked) => delete(hard, asked),
-        Request::AlterConfigs(request) => alter(hard, &request),
+        Request::CreatePartitions(request) => partitions::create(hard, request),
+        Request::AlterConfigs(request) => alter::alter(hard, request),
         Request::AllocateProducerIds => allocate(hard),
         Request::PurgeFinished(id) => {
             (hard.purges.contains_key(&id).then(|| Key::Purge(id).tombstone()).into_iter().collect(), Output::Purged)
@@ -215,144 +219,23 @@ fn begin_incarnation(hard: &ClusterImage, request: BeginIncarnation) -> Decision
     (batch, Output::Incarnation(Incarnation { cluster_id, broker_epoch: epoch }))
 }
 
-fn create(hard: &ClusterImage, request: CreateTopics) -> Decision {
-    let CreateTopics { topics, mode, existing } = request;
-    let mut room = CreationRoom::new(hard, &topics);
-    let (mut batch, mut created) = (Vec::new(), Vec::new());
-    for topic in topics {
-        let standing = hard.topic(&topic.name).filter(|_| existing == Existing::Return);
-        let name = topic.name.clone();
-        let result = match standing {
-            Some(standing) => Ok(describe(standing)),
-            None => room.admit(&topic).map(|(node, broker)| {
-                batch.extend(creation(&topic, node, broker));
-                topic
-            }),
-        };
-        created.push(CreatedTopic { name, result });
-    }
-    if mode == CreateMode::ValidateOnly {
-        batch.clear();
-    }
-    (batch, Output::Created(created))
-}
-
-fn describe(topic: &TopicImage) -> NewTopic {
-    let replicas = topic.partitions.values().next().map_or(0, |partition| partition.replicas.len());
-    NewTopic {
-        name: topic.name.to_string(),
-        id: topic.id,
-        partitions: topic.partition_count,
-        replication_factor: i16::try_from(replicas).unwrap_or(i16::MAX),
-        configs: (*topic.configs).clone(),
-    }
-}
-
-/// The records of a topic whose partitions all lie on `node`. Their leader epoch begins at 0.
-fn creation(topic: &NewTopic, node: NodeId, broker: &BrokerImage) -> Vec<Record> {
-    let configs = Arc::new(topic.configs.clone());
-    let value = TopicValue { name: topic.name.as_str().into(), partition_count: topic.partitions, configs };
-    let row = PartitionImage {
-        leader: node,
-        epoch_base: i32::try_from(-broker.epoch).expect("a broker starts less than 2^31 times"),
-        partition_epoch: 0,
-        replicas: vec![Replica { node, directory: broker.directory }],
-        isr: vec![node],
-    };
-    let partitions = (0..topic.partitions).map(|index| records::partition(topic.id, PartitionIndex(index), &row));
-    std::iter::once(records::topic(topic.id, &value)).chain(partitions).collect()
-}
-
-/// What one request may still create, and what it did already.
-struct CreationRoom<'a> {
-    hard: &'a ClusterImage,
-    twice: BTreeSet<String>,
-    names: Vec<String>,
-    ids: BTreeSet<TopicId>,
-    partitions_standing: usize,
-    partitions_new: usize,
-}
-
-impl<'a> CreationRoom<'a> {
-    fn new(hard: &'a ClusterImage, topics: &[NewTopic]) -> Self {
-        let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
-        for topic in topics {
-            if !once.insert(&topic.name) {
-                twice.insert(topic.name.clone());
-            }
-        }
-        let partitions_standing = hard.topics.values().map(|topic| topic.partitions.len()).sum();
-        CreationRoom { hard, twice, names: Vec::new(), ids: BTreeSet::new(), partitions_standing, partitions_new: 0 }
-    }
-
-    /// Checks one topic and takes its room. Returns where it will lie.
-    fn admit(&mut self, topic: &NewTopic) -> Result<(NodeId, &'a BrokerImage), TopicError> {
-        self.admit_name(topic)?;
-        let home = self.hard.brokers.iter().next();
-        let placed = home.ok_or(TopicError::new(ErrorCode::InvalidReplicationFactor, "no broker is registered"))?;
-        if topic.replication_factor != 1 {
-            let what = format!("replication factor {} is asked, the cluster has 1 broker", topic.replication_factor);
-            return Err(TopicError::new(ErrorCode::InvalidReplicationFactor, what));
-        }
-        let partitions = usize::try_from(topic.partitions).unwrap_or(0);
-        if partitions == 0 {
-            let what = format!("the number of partitions must be at least 1, not {}", topic.partitions);
-            return Err(TopicError::new(ErrorCode::InvalidPartitions, what));
-        }
-        let new = self.partitions_new + partitions;
-        if new > PARTITIONS_PER_CREATE_MAX {
-            let what = format!("one request creates at most {PARTITIONS_PER_CREATE_MAX} partitions");
-            return Err(TopicError::new(ErrorCode::PolicyViolation, what));
-        }
-        if self.partitions_standing + new > PARTITIONS_MAX {
-            let what = format!("the cluster has at most {PARTITIONS_MAX} partitions");
-            return Err(TopicError::new(ErrorCode::PolicyViolation, what));
-        }
-        check_configs(topic.configs.iter())?;
-        self.partitions_new = new;
-        self.names.push(topic.name.clone());
-        self.ids.insert(topic.id);
-        Ok((*placed.0, placed.1))
-    }
-
-    fn admit_name(&self, topic: &NewTopic) -> Result<(), TopicError> {
-        let name = topic.name.as_str();
-        if self.twice.contains(name) {
-            return Err(TopicError::new(ErrorCode::InvalidRequest, format!("topic {name} is named twice")));
-        }
-        names::validate(name)?;
-        if self.hard.topic(name).is_some() {
-            return Err(TopicError::new(ErrorCode::TopicAlreadyExists, format!("topic {name} exists already")));
-        }
-        let mut known = self.hard.names.keys().map(AsRef::as_ref).chain(self.names.iter().map(String::as_str));
-        if let Some(other) = names::can_collide(name).then(|| known.find(|known| names::collide(known, name))).flatten()
-        {
-            let what = format!("topic {name} collides with {other}: metrics cannot tell '.' from '_'");
-            return Err(TopicError::new(ErrorCode::InvalidTopicException, what));
-        }
-        let id = topic.id;
-        let is_taken = self.hard.topics.contains_key(&id) || self.hard.purges.contains_key(&id);
-        if id.is_zero() || is_taken || self.ids.contains(&id) {
-            return Err(TopicError::new(ErrorCode::InvalidRequest, format!("topic id {id} is not fresh")));
-        }
-        Ok(())
-    }
-}
-
-/// Kafka's bound on values; names are known to the registry and short.
-fn check_configs<'a>(configs: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), TopicError> {
+/// Kafka's bounds on names and values.
+pub(crate) fn check_configs<'a>(configs: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), TopicError> {
     for (name, value) in configs {
-        if name.len() > TOPIC_CONFIG_NAME_BYTES_MAX || value.len() > CONFIG_VALUE_BYTES_MAX {
-            let what = format!("the value of a config has at most {CONFIG_VALUE_BYTES_MAX} bytes");
+        if name.len() > CONFIG_NAME_BYTES_MAX || value.len() > CONFIG_VALUE_BYTES_MAX {
+            let what = format!(
+                "The configuration value cannot be added because it exceeds the maximum value size of \
+                 {CONFIG_VALUE_BYTES_MAX} bytes."
+            );
             return Err(TopicError::new(ErrorCode::InvalidConfig, what));
         }
     }
     Ok(())
 }
 
-const TOPIC_CONFIG_NAME_BYTES_MAX: usize = 255;
+const CONFIG_NAME_BYTES_MAX: usize = 255;
 
-fn find<'a>(hard: &'a ClusterImage, topic: &TopicRef) -> Result<&'a Arc<TopicImage>, TopicError> {
+pub(crate) fn find<'a>(hard: &'a ClusterImage, topic: &TopicRef) -> Result<&'a Arc<TopicImage>, TopicError> {
     match topic {
         TopicRef::Name(name) => hard.topic(name).ok_or_else(|| {
             TopicError::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {}", name.escape_debug()))
@@ -380,26 +263,6 @@ fn delete(hard: &ClusterImage, asked: Vec<TopicRef>) -> Decision {
         outputs.push(DeletedTopic { asked, result });
     }
     (batch, Output::Deleted(outputs))
-}
-
-fn alter(hard: &ClusterImage, request: &AlterConfigs) -> Decision {
-    let altered = find(hard, &request.topic).and_then(|topic| {
-        let mut configs = (*topic.configs).clone();
-        for (name, value) in &request.changes {
-            match value {
-                Some(value) => drop(configs.insert(name.clone(), value.clone())),
-                None => drop(configs.remove(name)),
-            }
-        }
-        check_configs(configs.iter())?;
-        let value = TopicValue { configs: Arc::new(configs.clone()), ..topic_value(topic) };
-        let is_change = configs != *topic.configs && request.mode == CreateMode::Apply;
-        Ok((is_change.then(|| records::topic(topic.id, &value)), configs))
-    });
-    match altered {
-        Ok((record, configs)) => (record.into_iter().collect(), Output::Altered(Ok(configs))),
-        Err(error) => (Vec::new(), Output::Altered(Err(error))),
-    }
 }
 
 fn allocate(hard: &ClusterImage) -> Decision {

@@ -15,20 +15,18 @@ use crate::request::TopicError;
 pub fn validate(name: &str) -> Result<(), TopicError> {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let broken = if name.is_empty() {
-        "a topic name must not be empty".to_owned()
+        "the empty string is not allowed".to_owned()
     } else if name == "." || name == ".." {
-        "a topic name must not be \".\" or \"..\"".to_owned()
+        format!("'{name}' is not allowed")
     } else if name.len() > TOPIC_NAME_BYTES_MAX {
-        format!("a topic name has at most {TOPIC_NAME_BYTES_MAX} characters, this one has {}", name.len())
+        format!("the length of '{}' is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}", name.escape_debug())
     } else if !name.bytes().all(is_legal) {
-        format!(
-            "topic name \"{}\" has characters other than ASCII letters, digits, '.', '_' and '-'",
-            name.escape_debug()
-        )
+        let what = "one or more characters other than ASCII alphanumerics, '.', '_' and '-'";
+        format!("'{}' contains {what}", name.escape_debug())
     } else {
         return Ok(());
     };
-    Err(TopicError::new(ErrorCode::InvalidTopicException, broken))
+    Err(TopicError::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {broken}")))
 }
 
 /// True if the names are different but metrics could not tell them apart.

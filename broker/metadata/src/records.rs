@@ -12,6 +12,7 @@
 //! | 4 partition | topic id, number i32 | leader i32, epoch base i32, partition epoch i32, replicas [node i32, directory id], isr [node i32] |
 //! | 5 producer ids | - | next i64 |
 //! | 6 purge | topic id | name string, partition count i32 |
+//! | 7 broker configs | node i32, -1 for all brokers | configs [name string, value string] |
 //!
 //! Unknown kinds are skipped; unknown versions of known kinds are errors. Golden bytes are in the tests: a change of
 //! layout is a new version.
@@ -27,6 +28,7 @@ use crate::image::{BrokerImage, PartitionImage, Purge, Replica};
 /// The newest feature level that this program knows.
 pub const FEATURE_LEVEL: i16 = 1;
 const VERSION: u8 = 1;
+const ALL_BROKERS: i32 = -1;
 
 /// What a key names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub(crate) enum Key {
     Partition(TopicId, PartitionIndex),
     ProducerIds,
     Purge(TopicId),
+    BrokerConfigs(Option<NodeId>),
 }
 
 /// A topic's own record.
@@ -58,6 +61,7 @@ impl Key {
             Key::Partition(..) => 4,
             Key::ProducerIds => 5,
             Key::Purge(_) => 6,
+            Key::BrokerConfigs(_) => 7,
         }
     }
 
@@ -66,6 +70,7 @@ impl Key {
         match self {
             Key::FeatureLevel | Key::Cluster | Key::ProducerIds => {}
             Key::Broker(node) => bytes.extend(node.0.to_be_bytes()),
+            Key::BrokerConfigs(of) => bytes.extend(of.map_or(ALL_BROKERS, |node| node.0).to_be_bytes()),
             Key::Topic(id) | Key::Purge(id) => bytes.extend(id.0),
             Key::Partition(id, index) => {
                 bytes.extend(id.0);
@@ -87,6 +92,7 @@ impl Key {
             4 => Key::Partition(TopicId(reader.id()?), PartitionIndex(reader.i32()?)),
             5 => Key::ProducerIds,
             6 => Key::Purge(TopicId(reader.id()?)),
+            7 => Key::BrokerConfigs(Some(reader.i32()?).filter(|node| *node != ALL_BROKERS).map(NodeId)),
             _ => return Ok(None),
         };
         reader.end()?;
@@ -133,12 +139,20 @@ pub(crate) fn topic(id: TopicId, topic: &TopicValue) -> Record {
     Key::Topic(id).put(|out| {
         string(out, &topic.name);
         out.extend(topic.partition_count.to_be_bytes());
-        count(out, topic.configs.len());
-        for (name, value) in topic.configs.iter() {
-            string(out, name);
-            string(out, value);
-        }
+        configs(out, &topic.configs);
     })
+}
+
+pub(crate) fn broker_configs(of: Option<NodeId>, values: &BTreeMap<String, String>) -> Record {
+    Key::BrokerConfigs(of).put(|out| configs(out, values))
+}
+
+fn configs(out: &mut Vec<u8>, configs: &BTreeMap<String, String>) {
+    count(out, configs.len());
+    for (name, value) in configs {
+        string(out, name);
+        string(out, value);
+    }
 }
 
 pub(crate) fn partition(id: TopicId, index: PartitionIndex, partition: &PartitionImage) -> Record {
@@ -239,8 +253,12 @@ impl Reader<'_> {
 
     pub(crate) fn topic(&mut self) -> Result<TopicValue, RecordError> {
         let (name, partition_count) = (self.string()?.into(), self.i32()?);
+        Ok(TopicValue { name, partition_count, configs: self.configs()? })
+    }
+
+    pub(crate) fn configs(&mut self) -> Result<Arc<BTreeMap<String, String>>, RecordError> {
         let configs = self.list(|reader| Ok((reader.string()?, reader.string()?)))?;
-        Ok(TopicValue { name, partition_count, configs: Arc::new(configs.into_iter().collect()) })
+        Ok(Arc::new(configs.into_iter().collect()))
     }
 
     pub(crate) fn partition(&mut self) -> Result<PartitionImage, RecordError> {

@@ -16,7 +16,9 @@ pub enum Request {
     CreateTopics(CreateTopics),
     /// Topics are to be deleted. Answers come in this order.
     DeleteTopics(Vec<TopicRef>),
-    /// Some of a topic's configs are to change.
+    /// Topics are to have more partitions. Answers come in this order.
+    CreatePartitions(CreatePartitions),
+    /// Configs of topics and brokers are to change. Answers come in this order.
     AlterConfigs(AlterConfigs),
     /// A block of producer ids is needed.
     AllocateProducerIds,
@@ -33,8 +35,10 @@ pub enum Output {
     Created(Vec<CreatedTopic>),
     /// To [`Request::DeleteTopics`], in the request's order.
     Deleted(Vec<DeletedTopic>),
-    /// To [`Request::AlterConfigs`]: the topic's configs as they are now.
-    Altered(Result<BTreeMap<String, String>, TopicError>),
+    /// To [`Request::CreatePartitions`], in the request's order.
+    PartitionsCreated(Vec<Result<(), TopicError>>),
+    /// To [`Request::AlterConfigs`], in the request's order.
+    Altered(Vec<Result<(), AlterError>>),
     /// To [`Request::AllocateProducerIds`].
     ProducerIds(ProducerIdBlock),
     /// To [`Request::PurgeFinished`].
@@ -65,10 +69,10 @@ pub struct Incarnation {
     pub broker_epoch: i64,
 }
 
-/// Whether a creation only says what would happen.
+/// Whether a request only says what would happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateMode {
-    /// Create.
+    /// Do it.
     Apply,
     /// Check only (`validate_only`).
     ValidateOnly,
@@ -136,15 +140,78 @@ pub struct DeletedTopic {
     pub result: Result<(String, TopicId), TopicError>,
 }
 
-/// Changes to one topic's configs, whole or not at all.
+/// Topics that are to have more partitions: those that can have, each other one hears its error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlterConfigs {
-    /// The topic.
-    pub topic: TopicRef,
-    /// Per config its new value, or `None` to return to the default. Validated.
-    pub changes: BTreeMap<String, Option<String>>,
+pub struct CreatePartitions {
+    /// The topics, each once.
+    pub topics: Vec<MorePartitions>,
     /// Apply or validate.
     pub mode: CreateMode,
+}
+
+/// More partitions for one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MorePartitions {
+    /// The topic.
+    pub name: String,
+    /// How many it is to have, with those that it has.
+    pub count: i32,
+    /// For each new partition its replicas, preferred leader first; `None` leaves that to the cluster.
+    pub assignments: Option<Vec<Vec<NodeId>>>,
+}
+
+/// Configs that are to change: those that can, each other one hears its error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlterConfigs {
+    /// The changes, each owner once.
+    pub changes: Vec<ConfigChange>,
+    /// Apply or validate.
+    pub mode: CreateMode,
+}
+
+/// A change of what one owner has, whole or not at all.
+///
+/// The caller knows which configs are legal, and judged by what it saw; so it says what that was, and hears when it was
+/// not the last word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// Whose configs.
+    pub owner: ConfigOwner,
+    /// All that it has, as the caller saw it.
+    pub expected: BTreeMap<String, String>,
+    /// All that it is to have. Validated.
+    pub configs: BTreeMap<String, String>,
+    /// What this means for what the bucket has of a topic.
+    pub archive: ArchiveChange,
+}
+
+/// Whose configs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigOwner {
+    /// A topic's, by name.
+    Topic(String),
+    /// A broker's; `None` is what all brokers have that do not say otherwise.
+    Broker(Option<NodeId>),
+}
+
+/// What a change of a topic's configs does to its archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveChange {
+    /// Nothing.
+    Keep,
+    /// The topic is tiered from now on, which it may not be before an earlier archive is purged.
+    Begin,
+    /// The topic is tiered no more: its archive is to be purged.
+    Purge,
+}
+
+/// Why configs did not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlterError {
+    /// The owner does not have any more what the caller saw: look and judge again.
+    Overtaken,
+    /// It cannot be.
+    Refused(TopicError),
 }
 
 /// Ids that nobody else has.

@@ -7,8 +7,9 @@ use broker_model::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, Produ
 
 use crate::machine::{META_1, META_2, MetadataMachine, PRODUCER_ID_BLOCK};
 use crate::{
-    AlterConfigs, BeginIncarnation, ClusterImage, CreateMode, CreateTopics, CreatedTopic, DeletedTopic, Existing,
-    Incarnation, NewTopic, Output, Request, TopicRef,
+    AlterConfigs, AlterError, ArchiveChange, BeginIncarnation, ClusterImage, ConfigChange, ConfigOwner, CreateMode,
+    CreatePartitions, CreateTopics, CreatedTopic, DeletedTopic, Existing, Incarnation, MorePartitions, NewTopic,
+    Output, Request, TopicRef,
 };
 
 /// A machine whose every batch is committed at once.
@@ -217,24 +218,145 @@ fn a_deleted_topic_is_purged_until_that_is_finished() {
     assert_eq!(bench.image.topic("a").unwrap().id, TopicId([3; 16]));
 }
 
+fn configs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+fn change(owner: ConfigOwner, expected: &[(&str, &str)], after: &[(&str, &str)]) -> ConfigChange {
+    ConfigChange { owner, expected: configs(expected), configs: configs(after), archive: ArchiveChange::Keep }
+}
+
+fn named(topic: &str) -> ConfigOwner {
+    ConfigOwner::Topic(topic.into())
+}
+
+impl Bench {
+    fn alter(&mut self, mode: CreateMode, changes: Vec<ConfigChange>) -> Vec<Result<(), Option<ErrorCode>>> {
+        match self.ask(Request::AlterConfigs(AlterConfigs { changes, mode })) {
+            Output::Altered(results) => {
+                let code = |error| match error {
+                    AlterError::Overtaken => None,
+                    AlterError::Refused(error) => Some(error.code),
+                };
+                results.into_iter().map(|result| result.map_err(code)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn grow(&mut self, mode: CreateMode, topics: Vec<MorePartitions>) -> Vec<Result<(), (ErrorCode, String)>> {
+        match self.ask(Request::CreatePartitions(CreatePartitions { topics, mode })) {
+            Output::PartitionsCreated(results) => {
+                results.into_iter().map(|result| result.map_err(|error| (error.code, error.message))).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
-fn configs_change_whole_and_by_name() {
+fn configs_change_whole_and_only_from_what_the_caller_saw() {
     let mut bench = Bench::founded();
     bench.create(vec![topic("a", 1)]);
-    let mut alter = |mode, changes: &[(&str, Option<&str>)]| {
-        let changes = changes.iter().map(|(name, value)| ((*name).into(), value.map(Into::into))).collect();
-        bench.ask(Request::AlterConfigs(AlterConfigs { topic: TopicRef::Name("a".into()), changes, mode }))
+    let (before, after) = ([("retention.ms", "5")], [("segment.ms", "1")]);
+    assert_eq!(bench.alter(CreateMode::ValidateOnly, vec![change(named("a"), &before, &after)]), [Ok(())]);
+    assert_eq!(*bench.image.topic("a").unwrap().configs, configs(&before));
+    let long = "x".repeat(40_000);
+    let changes = vec![
+        change(named("a"), &before, &after),
+        change(named("none"), &[], &after),
+        change(named("a"), &[], &after),
+        change(named("a"), &before, &[("retention.ms", &long)]),
+    ];
+    let expected =
+        [Ok(()), Err(Some(ErrorCode::UnknownTopicOrPartition)), Err(None), Err(Some(ErrorCode::InvalidConfig))];
+    assert_eq!(bench.alter(CreateMode::Apply, changes), expected);
+    assert_eq!(*bench.image.topic("a").unwrap().configs, configs(&after));
+    assert_eq!(bench.alter(CreateMode::Apply, vec![change(named("a"), &before, &after)]), [Err(None)]);
+    let length = bench.log.len();
+    assert_eq!(bench.alter(CreateMode::Apply, vec![change(named("a"), &after, &after)]), [Ok(())]);
+    assert_eq!(bench.log.len(), length, "what changes nothing is not written");
+}
+
+#[test]
+fn brokers_have_configs_of_their_own_and_of_all() {
+    let mut bench = Bench::founded();
+    let (all, one) = (ConfigOwner::Broker(None), ConfigOwner::Broker(Some(NodeId(1))));
+    let (few, more) = ([("log.retention.ms", "1")], [("log.retention.ms", "2"), ("log.roll.ms", "3")]);
+    let changes = vec![change(all.clone(), &[], &few), change(one.clone(), &[], &more)];
+    assert_eq!(bench.alter(CreateMode::Apply, changes), [Ok(()), Ok(())]);
+    assert_eq!(*bench.image.broker_configs(None), configs(&few));
+    assert_eq!(*bench.image.broker_configs(Some(NodeId(1))), configs(&more));
+    assert_eq!(bench.alter(CreateMode::Apply, vec![change(one, &few, &[])]), [Err(None)], "overtaken");
+    assert_eq!(bench.alter(CreateMode::Apply, vec![change(all, &few, &[])]), [Ok(())]);
+    assert_eq!(*bench.image.broker_configs(None), configs(&[]));
+    assert_eq!(bench.image.broker_configs.len(), 1, "nothing is kept of what has nothing");
+}
+
+#[test]
+fn a_topic_that_leaves_the_tier_is_purged_before_it_comes_back() {
+    let mut bench = Bench::founded();
+    bench.create(vec![topic("a", 1)]);
+    let (tiered, local) = ([("retention.ms", "5")], [("remote.storage.enable", "false")]);
+    let leave = ConfigChange { archive: ArchiveChange::Purge, ..change(named("a"), &tiered, &local) };
+    assert_eq!(bench.alter(CreateMode::Apply, vec![leave]), [Ok(())]);
+    let purges: Vec<_> = bench.image.purges().map(|(id, purge)| (id, purge.name.to_string())).collect();
+    assert_eq!(purges, [(TopicId([1; 16]), "a".into())]);
+    let back = || ConfigChange { archive: ArchiveChange::Begin, ..change(named("a"), &local, &tiered) };
+    assert_eq!(bench.alter(CreateMode::Apply, vec![back()]), [Err(Some(ErrorCode::InvalidConfig))]);
+    assert_eq!(bench.ask(Request::PurgeFinished(TopicId([1; 16]))), Output::Purged);
+    assert_eq!(bench.alter(CreateMode::Apply, vec![back()]), [Ok(())]);
+    assert_eq!(bench.image.purges().count(), 0);
+}
+
+#[test]
+fn topics_get_more_partitions_and_never_fewer() {
+    let mut bench = Bench::founded();
+    bench.create(vec![topic("a", 1), topic("b", 2)]);
+    bench.begin("c");
+    let more = |name: &str, count| MorePartitions { name: name.into(), count, assignments: None };
+    let asked = || vec![more("a", 5), more("none", 5), more("b", 2), more("b", 1), more("b", -1)];
+    let same = "Topic already has 2 partition(s).".to_owned();
+    let fewer = |count| format!("The topic b currently has 2 partition(s); {count} would not be an increase.");
+    let expected = [
+        Ok(()),
+        Err((ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.".to_owned())),
+        Err((ErrorCode::InvalidPartitions, same)),
+        Err((ErrorCode::InvalidPartitions, fewer(1))),
+        Err((ErrorCode::InvalidPartitions, fewer(-1))),
+    ];
+    let before = bench.image.clone();
+    assert_eq!(bench.grow(CreateMode::ValidateOnly, asked()), expected);
+    assert_eq!(bench.image, before);
+    assert_eq!(bench.grow(CreateMode::Apply, asked()), expected);
+    let grown = bench.image.topic("a").unwrap().clone();
+    assert_eq!((grown.partition_count, grown.partitions.len()), (5, 5));
+    let epoch = |index| bench.image.leader_epoch(&grown.partitions[&PartitionIndex(index)]);
+    assert_eq!((epoch(0), epoch(4)), (LeaderEpoch(1), LeaderEpoch(0)), "old ones keep theirs, new ones begin at 0");
+    let large = bench.grow(CreateMode::Apply, vec![more("a", i32::MAX), more("b", 10_002), more("a", 6)]);
+    assert_eq!(large[0].as_ref().map_err(|error| error.0), Err(ErrorCode::PolicyViolation));
+    assert_eq!(large[1..].iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn new_partitions_lie_where_the_request_says() {
+    let mut bench = Bench::founded();
+    bench.create(vec![topic("a", 1)]);
+    let mut ask = |rows: &[&[i32]]| {
+        let assignments = rows.iter().map(|row| row.iter().copied().map(NodeId).collect()).collect();
+        let topic = MorePartitions { name: "a".into(), count: 4, assignments: Some(assignments) };
+        bench.grow(CreateMode::ValidateOnly, vec![topic]).remove(0)
     };
-    let configs = |pairs: &[(&str, &str)]| {
-        Output::Altered(Ok(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()))
-    };
-    let both = [("retention.ms", None), ("segment.ms", Some("1"))];
-    assert_eq!(alter(CreateMode::ValidateOnly, &both), configs(&[("segment.ms", "1")]));
-    assert_eq!(alter(CreateMode::Apply, &[]), configs(&[("retention.ms", "5")]));
-    assert_eq!(alter(CreateMode::Apply, &both), configs(&[("segment.ms", "1")]));
-    let image = &bench.image.topic("a").unwrap().configs;
-    assert_eq!(image.get("segment.ms").map(String::as_str), Some("1"));
-    assert_eq!(image.len(), 1);
+    assert_eq!(ask(&[&[1], &[1]]), Ok(()));
+    for (rows, words) in [
+        (&[&[1][..]][..], "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified."),
+        (&[&[1], &[]], "an empty replica list."),
+        (&[&[1], &[2]], "includes broker 2, but no such broker is registered."),
+        (&[&[1], &[1, 1]], "includes the broker 1 more than once."),
+    ] {
+        let (code, message) = ask(rows).unwrap_err();
+        assert!(code == ErrorCode::InvalidReplicaAssignment && message.ends_with(words), "{rows:?}: {message}");
+    }
 }
 
 #[test]
@@ -280,6 +402,10 @@ fn golden_bytes_do_not_change() {
     bench.create(vec![NewTopic { partitions: 1, ..topic("a", 1) }]);
     bench.ask(Request::AllocateProducerIds);
     bench.delete(vec![TopicRef::Name("a".into())]);
+    let (all, one) = (ConfigOwner::Broker(None), ConfigOwner::Broker(Some(NodeId(1))));
+    let given = [("a", "b")];
+    bench.alter(CreateMode::Apply, vec![change(all.clone(), &[], &given), change(one, &[], &given)]);
+    bench.alter(CreateMode::Apply, vec![change(all, &given, &[])]);
     let put = |key: &[u8], value: &[&[u8]]| Record::put(key.to_vec(), value.concat());
     let of_topic = |kind: u8| [&[0, kind][..], &[1; 16]].concat();
     let partition = [&of_topic(4)[..], &[0; 4]].concat();
@@ -296,6 +422,9 @@ fn golden_bytes_do_not_change() {
         Record::tombstone(partition.clone()),
         Record::tombstone(of_topic(3)),
         put(&of_topic(6), &[b"\x01\0\x01a\0\0\0\x01"]),
+        put(b"\0\x07\xff\xff\xff\xff", &[b"\x01\0\0\0\x01\0\x01a\0\x01b"]),
+        put(b"\0\x07\0\0\0\x01", &[b"\x01\0\0\0\x01\0\x01a\0\x01b"]),
+        Record::tombstone(b"\0\x07\xff\xff\xff\xff".to_vec()),
     ];
     assert_eq!(bench.log, expected);
 }
@@ -305,6 +434,7 @@ fn damaged_and_newer_records_are_errors_and_unknown_kinds_are_skipped() {
     let mut bench = Bench::founded();
     bench.create(vec![topic("a", 1)]);
     bench.ask(Request::AllocateProducerIds);
+    bench.alter(CreateMode::Apply, vec![change(ConfigOwner::Broker(None), &[], &[("a", "b")])]);
     let apply = |record: &Record| MetadataMachine.apply(&mut ClusterImage::default(), Offset(0), record);
     for record in &bench.log {
         let value = record.value.clone().unwrap();
