@@ -7,9 +7,14 @@ use super::tree::{SourceFile, Tree};
 pub(super) fn versions_in_one_place(tree: &Tree) -> Vec<Finding> {
     tree.files
         .iter()
-        .filter(|file| file.path.ends_with("/Cargo.toml"))
+        .filter(|file| file.path.ends_with("/Cargo.toml") && !is_another_workspace(file))
         .flat_map(|file| dependencies(file).into_iter().chain(lints(file)))
         .collect()
+}
+
+/// A program of a user's kind that stands outside of this workspace has one of its own, and its own lock file.
+fn is_another_workspace(file: &SourceFile) -> bool {
+    file.text.lines().any(|line| line.trim() == "[workspace]")
 }
 
 fn dependencies(file: &SourceFile) -> Vec<Finding> {

@@ -119,6 +119,7 @@ fn versions_outside_of_the_workspace_are_found() {
             "[lints]\nworkspace = true\n[dependencies]\na.workspace = true\n# b\nc = { workspace = true, optional = true }\n",
         ),
         ("x/b/Cargo.toml", "[dev-dependencies]\na = \"1\"\n[[bin]]\nname = \"b\"\n"),
+        ("x/apart/Cargo.toml", "[workspace]\n[dependencies]\na = \"1\"\n"),
     ]);
     assert_eq!(
         messages(manifests::versions_in_one_place(&tree)),
