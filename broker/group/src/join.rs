@@ -243,7 +243,7 @@ fn replace_static(
 ) -> Result<(), ErrorCode> {
     let mut member = group.members.remove(old).expect("a static id names a member");
     hang_up(turn, &member, old, ErrorCode::FencedInstanceId);
-    member.waiting = Waiting::None;
+    (member.waiting, member.arrival) = (Waiting::None, Arrival::Known);
     let was_leader = group.is_leader(old);
     let protocol = group.protocol.clone();
     let said = member.metadata(protocol.as_deref().unwrap_or(""));

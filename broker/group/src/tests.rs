@@ -4,5 +4,6 @@ mod bench;
 mod classic;
 mod formats;
 mod keeping;
+mod limits;
 mod random;
 mod statics;

@@ -274,3 +274,11 @@ pub(super) fn commit(who: MemberRef, topic: &str, offset: i64, metadata: &str) -
     };
     Request::CommitOffsets(CommitOffsets { who, topics: vec![topic], ..CommitOffsets::default() })
 }
+
+/// What a consumer says: its topics, and what it owns as some assignors have it.
+pub(super) fn subscription(topics: &[&str], owned: &'static [u8]) -> Protocol {
+    let topics = topics.iter().map(|topic| (*topic).into()).collect();
+    let user_data = Some(owned.into());
+    let said = broker_wire::messages::ConsumerProtocolSubscription { topics, user_data, ..Default::default() };
+    Protocol { name: "range".into(), metadata: said.encode_prefixed(1).expect("it is short").to_vec() }
+}

@@ -91,3 +91,16 @@ fn damaged_records_are_errors() {
     let newer = Record::put(good.key.clone(), [&[0, 9][..], &value[2..]].concat());
     assert!(machine.apply(&mut Groups::default(), Offset(0), &newer).is_err());
 }
+
+#[test]
+fn an_offset_with_a_retention_is_kafkas_version_1() {
+    let expiring = KeptOffset { expires: Some(Timestamp(0x0103)), ..kept(TopicId([9; 16])) };
+    let record = records::offset("gr", "to", PartitionIndex(5), Some(&expiring));
+    let value = b"\0\x01\0\0\0\0\0\0\x01\x2c\0\x01m\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\x01\x03";
+    assert_eq!(record.value.as_deref(), Some(&value[..]));
+    let Ok(Change::Offset(_, _, Some(read))) = records::read(&record) else { panic!() };
+    assert_eq!(
+        (read.expires, read.topic_id, read.committed.leader_epoch.0),
+        (Some(Timestamp(0x0103)), TopicId::ZERO, -1)
+    );
+}

@@ -3,8 +3,10 @@
 use broker_model::machine::Machine;
 use broker_model::{ErrorCode, PartitionIndex, TopicId};
 
-use super::bench::{Bench, commit, nobody, who};
-use crate::request::{CommitOffsets, FetchOffsets, FetchTopic, GroupState, Output, Request};
+use super::bench::{Bench, again, commit, direct, nobody, subscription, who};
+use crate::request::{
+    CommitOffsets, DeleteOffsets, FetchOffsets, FetchTopic, FirstJoin, GroupState, Join, Output, Request,
+};
 use crate::settings::Settings;
 
 const WEEK_MS: i64 = 10_080 * 60_000;
@@ -153,4 +155,171 @@ fn offsets_of_deleted_topics_go_a_few_at_a_time() {
     assert!(bench.live.housekeeping.deleted_topics.is_empty());
     let records = bench.machine.records(&bench.hard);
     assert_eq!(records.len(), 1);
+}
+
+/// A stable group of one consumer that subscribes to these topics. Returns its generation.
+fn consumer_of(bench: &mut Bench, topics: &[&str]) -> i32 {
+    let join = Join { protocols: vec![subscription(topics, b"")], ..direct("a") };
+    let generation = bench.join(join).generation;
+    assert_eq!(bench.sync(who("a", generation), &[]).error, ErrorCode::None);
+    generation
+}
+
+fn short() -> Bench {
+    Bench::new(Settings {
+        offsets_retention_ms: 5_000,
+        retention_check_ms: 1_000,
+        initial_rebalance_delay_ms: 0,
+        ..Settings::default()
+    })
+}
+
+fn topics_left(bench: &mut Bench) -> Vec<String> {
+    bench.offsets().into_keys().collect()
+}
+
+#[test]
+fn a_stable_group_keeps_the_offsets_of_what_it_subscribes_to() {
+    let mut bench = short();
+    let generation = consumer_of(&mut bench, &["a", "b"]);
+    for topic in ["a", "b", "old"] {
+        assert_eq!(bench.commit(who("a", generation), topic, 1), ErrorCode::None);
+    }
+    bench.wait(4_000);
+    bench.commit(who("a", generation), "new", 1);
+    bench.wait(2_000);
+    assert_eq!(topics_left(&mut bench), ["a", "b", "new"], "of what nobody subscribes to, from the commit on");
+    // While the group rebalances nothing expires, and then what is subscribed to now counts.
+    bench.heartbeat(who("a", generation));
+    let second = bench.start_join(Join { protocols: vec![subscription(&["b"], b"")], ..direct("b") });
+    bench.wait(5_000);
+    assert_eq!(topics_left(&mut bench), ["a", "b", "new"]);
+    let changed = Join { protocols: vec![subscription(&["b"], b"")], ..again("a") };
+    let generation = bench.join(changed).generation;
+    assert_eq!(bench.joined(second).error, ErrorCode::None);
+    bench.start_sync(who("b", generation), &[]);
+    bench.sync(who("a", generation), &[]);
+    bench.wait(2_000);
+    assert_eq!(topics_left(&mut bench), ["b"]);
+    bench.restart();
+    bench.wait(2_000);
+    assert_eq!((bench.state(), topics_left(&mut bench)), (GroupState::Stable, vec!["b".to_owned()]));
+}
+
+#[test]
+fn offsets_of_a_group_whose_subscription_is_not_known_do_not_expire() {
+    for protocol_type in ["consumer", "connect"] {
+        let mut bench = short();
+        let join = Join { protocol_type: protocol_type.into(), ..direct("a") };
+        let generation = bench.join(join).generation;
+        bench.sync(who("a", generation), &[]);
+        bench.commit(who("a", generation), "t", 1);
+        for _ in 0..3 {
+            bench.wait(5_000);
+            assert_eq!(bench.heartbeat(who("a", generation)), ErrorCode::None);
+        }
+        assert_eq!(topics_left(&mut bench), ["t"], "{protocol_type}");
+    }
+}
+
+#[test]
+fn a_tools_commit_to_an_empty_group_is_kept_from_the_commit_on() {
+    let mut bench = short();
+    let generation = bench.stable(&["a"]);
+    bench.commit(who("a", generation), "old", 1);
+    bench.leave(&[("c-a", None)]);
+    bench.wait(4_000);
+    bench.commit(nobody(), "reset", 1);
+    bench.wait(2_000);
+    assert_eq!(topics_left(&mut bench), ["reset"]);
+    bench.wait(5_000);
+    assert_eq!(bench.state(), GroupState::Dead, "with its last offset the group goes");
+}
+
+#[test]
+fn an_offset_with_a_retention_of_its_own_goes_by_that() {
+    let mut bench = short();
+    let retained = |topic: &str, retention_ms| {
+        let Request::CommitOffsets(request) = commit(nobody(), topic, 1, "") else { panic!() };
+        Request::CommitOffsets(CommitOffsets { retention_ms: Some(retention_ms), ..request })
+    };
+    bench.start(retained("short", 1_500));
+    bench.start(retained("long", 20_000));
+    bench.commit(nobody(), "plain", 1);
+    bench.restart();
+    bench.wait(3_000);
+    assert_eq!(topics_left(&mut bench), ["long", "plain"]);
+    bench.wait(3_000);
+    assert_eq!(topics_left(&mut bench), ["long"]);
+    bench.wait(15_000);
+    assert_eq!(topics_left(&mut bench), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_committed_to_a_new_topic_of_a_deleted_ones_name_stays() {
+    let mut bench = Bench::quick();
+    bench.commit(nobody(), "t", 1);
+    bench.start(Request::TopicsDeleted(vec!["t".into()]));
+    bench.now = bench.now.plus_ms(1);
+    bench.commit(nobody(), "t", 2);
+    bench.wait(10);
+    assert_eq!(bench.offsets()["t"], 2);
+}
+
+fn delete_offsets(bench: &mut Bench, topics: &[&str]) -> Result<Vec<ErrorCode>, ErrorCode> {
+    let topics = topics.iter().map(|topic| ((*topic).to_owned(), vec![PartitionIndex(0)])).collect();
+    let call = bench.start(Request::DeleteOffsets(DeleteOffsets { group: "g".into(), topics }));
+    let Output::OffsetsDeleted(deleted) = bench.answer(call) else { panic!() };
+    deleted.map(|topics| topics.into_iter().map(|(_, partitions)| partitions[0].1).collect())
+}
+
+#[test]
+fn offsets_are_deleted_unless_a_member_may_use_them() {
+    use ErrorCode::{GroupIdNotFound, GroupSubscribedToTopic, NonEmptyGroup, None as Fine};
+    let mut bench = Bench::quick();
+    assert_eq!(delete_offsets(&mut bench, &["t"]), Err(GroupIdNotFound));
+    let first = bench.join(Join { protocols: vec![subscription(&["t"], b"")], ..direct("a") });
+    assert_eq!(delete_offsets(&mut bench, &["t", "other"]), Ok(vec![GroupSubscribedToTopic, Fine]));
+    bench.sync(who("a", first.generation), &[]);
+    bench.commit(who("a", first.generation), "t", 1);
+    bench.commit(who("a", first.generation), "other", 1);
+    assert_eq!(delete_offsets(&mut bench, &["t", "other", "other"]), Ok(vec![GroupSubscribedToTopic, Fine, Fine]));
+    assert_eq!(topics_left(&mut bench), ["t"]);
+    bench.restart();
+    assert_eq!(delete_offsets(&mut bench, &["t"]), Ok(vec![GroupSubscribedToTopic]));
+    bench.leave(&[("c-a", None)]);
+    assert_eq!(delete_offsets(&mut bench, &["t", "t"]), Ok(vec![Fine, Fine]));
+    assert_eq!((topics_left(&mut bench).len(), bench.state()), (0, GroupState::Empty));
+    bench.join(Join { protocol_type: "connect".into(), ..direct("w") });
+    assert_eq!(delete_offsets(&mut bench, &["t"]), Err(NonEmptyGroup));
+}
+
+#[test]
+fn before_the_first_generation_consumers_may_use_any_topic() {
+    let mut bench = Bench::new(Settings::default());
+    bench.start_join(Join { protocols: vec![subscription(&["t"], b"")], ..direct("a") });
+    assert_eq!(delete_offsets(&mut bench, &["other"]), Ok(vec![ErrorCode::GroupSubscribedToTopic]));
+}
+
+#[test]
+fn a_simple_group_outlives_its_last_offset_until_the_next_look() {
+    let mut bench = Bench::quick();
+    bench.commit(nobody(), "t", 1);
+    assert_eq!(delete_offsets(&mut bench, &["t"]), Ok(vec![ErrorCode::None]));
+    assert_eq!(bench.state(), GroupState::Empty);
+    bench.restart();
+    assert_eq!(bench.describe().protocol_type, "");
+    bench.wait(CHECK_MS + 1);
+    assert_eq!(bench.state(), GroupState::Dead);
+}
+
+#[test]
+fn a_group_of_promised_ids_can_be_deleted() {
+    let mut bench = Bench::quick();
+    bench.join(Join { first_join: FirstJoin::IdRequired, ..direct("a") });
+    assert_eq!(bench.state(), GroupState::Empty);
+    let call = bench.start(Request::Delete(vec!["g".into()]));
+    assert_eq!(bench.answer(call), Output::Deleted(vec![("g".into(), ErrorCode::None)]));
+    assert_eq!(bench.state(), GroupState::Dead);
+    assert_eq!(bench.join(again("a")).error, ErrorCode::UnknownMemberId);
 }

@@ -98,3 +98,30 @@ fn a_static_member_leaves_by_its_instance() {
     assert_eq!(bench.leave(&[("", Some("i"))]), [ErrorCode::None]);
     assert_eq!(bench.state(), GroupState::Empty);
 }
+
+#[test]
+fn what_a_static_consumer_owned_is_no_reason_to_rebalance_but_its_topics_are() {
+    let consumer = |unique: &str, topics: &[&str], owned: &'static [u8]| {
+        let protocols = vec![super::bench::subscription(topics, owned)];
+        Join { protocols, ..fixed(unique) }
+    };
+    let mut bench = Bench::quick();
+    let generation = bench.join(consumer("1", &["a", "b"], b"owned")).generation;
+    bench.sync(fixed_ref("1", generation), &[("i-1", "mine")]);
+    let joined = bench.join(consumer("2", &["b", "a"], b""));
+    assert_eq!((joined.generation, joined.assignment), (generation, Assignment::Skip));
+    let joined = bench.join(consumer("3", &["a"], b""));
+    assert_eq!((joined.generation, joined.assignment), (generation + 1, Assignment::Compute));
+}
+
+#[test]
+fn what_other_protocols_say_is_theirs() {
+    let worker = |unique: &str, metadata: u8| {
+        let protocols = vec![Protocol { name: "range".into(), metadata: vec![metadata] }];
+        Join { protocol_type: "connect".into(), protocols, ..fixed(unique) }
+    };
+    let mut bench = Bench::quick();
+    let generation = bench.join(worker("1", 1)).generation;
+    bench.sync(fixed_ref("1", generation), &[]);
+    assert_eq!(bench.join(worker("2", 2)).generation, generation);
+}
