@@ -129,6 +129,8 @@ error_codes! {
     KafkaStorageError = 56, true;
     /// The broker does not know the producer.
     UnknownProducerId = 59, false;
+    /// Topics cannot be deleted here (`delete.topic.enable`).
+    TopicDeletionDisabled = 73, false;
     /// A leader of an older epoch is asked.
     FencedLeaderEpoch = 74, true;
     /// The client knows a newer leader than this broker.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use broker_metadata::{CreateMode, CreateTopics, Existing, NewTopic, Output, Request, TopicError};
-use broker_model::config::ConfigValues;
+use broker_model::config::network;
 use broker_model::{ErrorCode, NodeId, ProducerId, TopicId, limits};
 
 use crate::coordinator::Handle;
@@ -23,6 +23,7 @@ use crate::net::buffers::Buffers;
 use crate::random;
 use crate::settings::{HostPort, Settings};
 use crate::topics::{FoundPartition, OFFSETS_TOPIC, TopicTable};
+use crate::values::Values;
 
 /// Bytes of requests that all connections together may hold, where `queued.max.request.bytes` does not say.
 const REQUESTS_BYTES_MAX: usize = 256 << 20;
@@ -36,8 +37,6 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// `connections.max.idle.ms`.
     pub idle: Duration,
-    /// `max.connections`, of all listeners together.
-    pub connections_max: usize,
     /// `fetch.max.bytes`.
     pub fetch_bytes_max: usize,
     /// `auto.create.topics.enable`.
@@ -69,7 +68,7 @@ pub struct Broker {
     /// The cluster that it belongs to.
     pub cluster_id: String,
     /// All broker configs.
-    pub values: Arc<ConfigValues>,
+    pub values: Arc<Values>,
     /// What handlers are bound by.
     pub limits: Limits,
     /// The memory of all requests.
@@ -94,6 +93,8 @@ pub struct Broker {
 
 /// What a broker is made of.
 pub struct Parts {
+    /// Shared with the owner of the metadata machine, who keeps them up to date.
+    pub values: Arc<Values>,
     /// From the metadata log.
     pub cluster_id: String,
     /// Shared with the owner of the metadata machine, who publishes it.
@@ -117,7 +118,7 @@ impl Broker {
         Broker {
             node: settings.node.node_id,
             cluster_id: parts.cluster_id,
-            values: settings.values.clone(),
+            values: parts.values,
             budget: Budget::new(requests),
             buffers: Buffers::default(),
             limits,
@@ -142,6 +143,12 @@ impl Broker {
     pub fn endpoint(&self, listener: &str) -> &HostPort {
         let endpoints = self.endpoints.get().expect("a connection comes after its listener");
         endpoints.get(listener).expect("a connection knows its listener")
+    }
+
+    /// `max.connections`, of all listeners together.
+    #[must_use]
+    pub fn connections_max(&self) -> u64 {
+        u64::try_from(self.values.get(network::MAX_CONNECTIONS)).unwrap_or(0)
     }
 
     /// A partition count and a replication factor, with -1 as the broker's default (KIP-464).
@@ -237,7 +244,6 @@ impl Limits {
         Limits {
             request_bytes_max: size(settings.network.request_bytes_max).min(limits::DECOMPRESSED_BATCH_BYTES_MAX),
             idle: Duration::from_millis(u64::try_from(settings.network.idle_ms_max).unwrap_or(u64::MAX / 2)),
-            connections_max: size(settings.network.connections_max),
             fetch_bytes_max: size(settings.network.fetch_bytes_max),
             auto_create: settings.topics.auto_create,
             delete_topics: settings.topics.delete_enabled,

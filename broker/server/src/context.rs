@@ -81,6 +81,8 @@ pub enum Operation {
     Describe,
     /// Asks for configs.
     DescribeConfigs,
+    /// Changes configs.
+    AlterConfigs,
     /// Takes a producer id.
     IdempotentWrite,
 }
@@ -112,7 +114,13 @@ pub fn operations(api: ApiKey) -> &'static [(Resource, Operation)] {
         ApiKey::CreateTopics => &[(Resource::Topic, Operation::Create)],
         ApiKey::DeleteTopics => &[(Resource::Topic, Operation::Delete)],
         ApiKey::InitProducerId => &[(Resource::Cluster, Operation::IdempotentWrite)],
-        ApiKey::DescribeConfigs => &[(Resource::Topic, Operation::DescribeConfigs)],
+        ApiKey::CreatePartitions => &[(Resource::Topic, Operation::Alter)],
+        ApiKey::DescribeConfigs => {
+            &[(Resource::Topic, Operation::DescribeConfigs), (Resource::Cluster, Operation::DescribeConfigs)]
+        }
+        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => {
+            &[(Resource::Topic, Operation::AlterConfigs), (Resource::Cluster, Operation::AlterConfigs)]
+        }
         _ => &[],
     }
 }

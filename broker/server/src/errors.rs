@@ -1,6 +1,8 @@
 //! Which of our errors becomes which of Kafka's codes: the one place where that is decided.
 
+use broker_metadata::TopicError;
 use broker_model::ErrorCode;
+use broker_model::config::ConfigError;
 use broker_model::machine::Refusal;
 
 /// A metadata machine that did not take a request.
@@ -11,6 +13,23 @@ pub fn of_metadata(refusal: Refusal) -> ErrorCode {
         Refusal::NotLeader => ErrorCode::NotController,
         Refusal::Conflict => ErrorCode::RequestTimedOut,
         Refusal::Unavailable => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Configs that cannot be taken. The texts begin as Kafka's do, and say what could be given instead.
+#[must_use]
+pub fn of_config(error: &ConfigError) -> TopicError {
+    match error {
+        ConfigError::UnknownKey { key, nearest } => {
+            let meant = nearest.map(|name| format!(", did you mean {name}?")).unwrap_or_default();
+            TopicError::new(ErrorCode::InvalidConfig, format!("Unknown topic config name: {key}{meant}"))
+        }
+        ConfigError::BadValue { key, value, expected } => {
+            let what = format!("Invalid value {value} for configuration {key}: expected {expected}");
+            TopicError::new(ErrorCode::InvalidConfig, what)
+        }
+        ConfigError::NotDynamic { .. } => TopicError::new(ErrorCode::InvalidRequest, error.to_string()),
+        ConfigError::Conflict(what) => TopicError::new(ErrorCode::InvalidConfig, what.as_str()),
     }
 }
 

@@ -35,3 +35,4 @@ pub mod system;
 pub mod tier;
 pub mod tools;
 pub mod topics;
+pub mod values;

@@ -1,23 +1,23 @@
 //! From the metadata image to the partitions that this broker serves.
 //!
 //! [`Replicas::reconcile`] runs whenever the image changed, before anybody hears of the change: new topics get their
-//! partitions, changed configs reach theirs, deleted topics are retired and their directories removed. A topic that did not
+//! partitions, changed configs (also the broker's own) reach theirs, deleted topics are retired and their directories removed. A topic that did not
 //! change keeps its objects. What a topic has
 //! in the bucket is purged elsewhere (the tier's wiring), from the purge records that the image keeps.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use broker_metadata::{ClusterImage, TopicImage};
-use broker_model::config::{ConfigValues, TopicConfig};
+use broker_model::config::TopicConfig;
 use broker_model::{TopicId, TopicPartition};
 use tracing::{error, warn};
 
 use crate::disk::{LogDirs, remove_in_background};
 use crate::replica::{ColdReader, Partition};
 use crate::topics::{Topic, TopicTable, class_of};
+use crate::values::Values;
 
 /// The maker of partitions.
 #[derive(Debug)]
@@ -25,9 +25,7 @@ pub struct Replicas {
     /// The topics now.
     pub topics: Arc<ArcSwap<TopicTable>>,
     /// All broker configs.
-    pub values: Arc<ConfigValues>,
-    /// `producer.id.expiration.ms`.
-    pub producer_expiration_ms: i64,
+    pub values: Arc<Values>,
     /// The log directories.
     pub dirs: Arc<LogDirs>,
     /// What only the bucket holds.
@@ -38,46 +36,47 @@ impl Replicas {
     /// Brings the table to the image. Returns the names of topics that are gone.
     pub fn reconcile(&self, image: &ClusterImage) -> Vec<String> {
         let old = self.topics.load_full();
-        let topics = image.topics().filter_map(|topic| self.topic(image, topic, old.by_id(topic.id)));
+        let defaults_changed = self.values.follow(image);
+        let topics = image.topics().map(|topic| {
+            let old = old.by_id(topic.id);
+            match old.filter(|old| !defaults_changed && is_unchanged(old, topic)) {
+                Some(old) => old.clone(),
+                None => self.topic(image, topic, old),
+            }
+        });
         self.topics.store(Arc::new(TopicTable::new(topics)));
         let gone: Vec<_> = old.iter().filter(|topic| image.topic_by_id(topic.id).is_none()).collect();
         remove_in_background(gone.iter().flat_map(|topic| self.retire(topic)).collect());
         gone.iter().map(|topic| topic.name.to_string()).collect()
     }
 
-    fn topic(&self, image: &ClusterImage, topic: &TopicImage, old: Option<&Arc<Topic>>) -> Option<Arc<Topic>> {
-        // The image shares what did not change, so that this is mostly a comparison of pointers.
-        let unchanged = |old: &&Arc<Topic>| {
-            let same = Arc::ptr_eq(&old.overrides, &topic.configs) || *old.overrides == *topic.configs;
-            same && old.partitions().len() == topic.partitions.len()
-        };
-        if let Some(old) = old.filter(unchanged) {
-            return Some(old.clone());
+    fn topic(&self, image: &ClusterImage, topic: &TopicImage, old: Option<&Arc<Topic>>) -> Arc<Topic> {
+        let (config, left_out) = TopicConfig::resolve_stored(&topic.configs, &self.values.now(), class_of(&topic.name));
+        for error in left_out {
+            error!(topic = %topic.name, %error, "a config cannot be read: the default holds");
         }
-        let resolved = TopicConfig::resolve(&topic.configs, &self.values, class_of(&topic.name));
-        let config = match resolved.or_else(|error| {
-            error!(topic = %topic.name, %error, "configs do not fit the broker's any more: the defaults hold");
-            TopicConfig::resolve(&BTreeMap::new(), &self.values, class_of(&topic.name))
-        }) {
-            Ok(config) => Arc::new(config),
-            Err(error) => {
-                error!(topic = %topic.name, %error, "topic is not served");
-                return None;
-            }
-        };
+        let same = old.filter(|old| *old.config == config);
+        if let Some(old) = same.filter(|old| is_unchanged(old, topic)) {
+            return old.clone();
+        }
+        let config = same.map_or_else(|| Arc::new(config), |old| old.config.clone());
         let partitions = topic.partitions.iter().map(|(index, placement)| {
-            let kept = old.and_then(|old| old.partition(*index)).cloned();
-            if let Some(kept) = kept {
-                kept.set_config(config.clone());
-                return kept;
+            if let Some(kept) = old.and_then(|old| old.partition(*index)) {
+                if same.is_none() {
+                    kept.set_config(config.clone());
+                }
+                return kept.clone();
             }
             let id = TopicPartition { topic: topic.id, partition: *index };
             let identity = (id, topic.name.clone(), image.leader_epoch(placement));
             let places = (self.dirs.place(&topic.name, id), self.cold.clone());
-            Arc::new(Partition::new(identity, config.clone(), self.producer_expiration_ms, places))
+            Arc::new(Partition::new(identity, config.clone(), places))
         });
-        let partitions = partitions.collect();
-        Some(Arc::new(Topic::new((topic.name.clone(), topic.id), (topic.configs.clone(), config), partitions)))
+        let partitions: Vec<_> = partitions.collect();
+        if let Some(old) = old.filter(|old| old.config.tiered && !config.tiered) {
+            leave_tier(old.partitions().cloned().collect());
+        }
+        Arc::new(Topic::new((topic.name.clone(), topic.id), (topic.configs.clone(), config), partitions))
     }
 
     /// Ends the service of a deleted topic. Returns the directories that are to be removed.
@@ -89,6 +88,26 @@ impl Replicas {
         });
         retired.collect()
     }
+}
+
+/// True where the topic's own configs and its partitions are those that are served. The image shares what did not change,
+/// so that this is mostly a comparison of pointers.
+fn is_unchanged(old: &Topic, topic: &TopicImage) -> bool {
+    let same = Arc::ptr_eq(&old.overrides, &topic.configs) || *old.overrides == *topic.configs;
+    same && old.partitions().len() == topic.partitions.len()
+}
+
+/// What only the bucket has of these is gone from now on: they begin where local disk does, and wait for no archive.
+fn leave_tier(partitions: Vec<Arc<Partition>>) {
+    tokio::task::spawn_blocking(move || {
+        for partition in partitions {
+            partition.lead();
+            let begun = partition.open_ends().and_then(|ends| partition.advance_log_start(ends.local_start));
+            if let Err(error) = begun {
+                warn!(%partition, ?error, "log does not begin where local disk does");
+            }
+        }
+    });
 }
 
 /// Renames a directory out of the way at once, as Kafka does: the name is free for a new topic, and what is in it can be

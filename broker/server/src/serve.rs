@@ -20,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use broker_log::{DiskFiles, Identity, Log, LogConfig, OpenError, OpenHints};
 use broker_metadata::{BeginIncarnation, ClusterImage, Incarnation, MetadataMachine, Output, Request};
+use broker_model::config::broker as config;
 use broker_model::machine::{CallId, Input};
 use broker_model::{PartitionIndex, TopicId, TopicPartition};
 use broker_partition::Durability;
@@ -45,6 +46,7 @@ use crate::replicas::Replicas;
 use crate::settings::{Bound, HostPort, Settings, banner};
 use crate::tier::{self, Tier};
 use crate::topics::TopicTable;
+use crate::values::Values;
 use crate::{clock, coordinator, lag, scrub, system};
 
 /// The name and id of the metadata log, as Kafka's.
@@ -164,23 +166,25 @@ impl Node {
         let topics = Arc::new(ArcSwap::from_pointee(TopicTable::default()));
         let tier = Arc::new(Tier::new(settings, &identity.cluster_id)?);
         let groups = Groups::new(group_settings(settings), topics.clone(), (runtime::Handle::current(), stop.clone()));
-        let replicas = Replicas {
-            topics: topics.clone(),
-            values: settings.values.clone(),
-            producer_expiration_ms: settings.logs.producer_expiration_ms,
-            dirs: dirs.clone(),
-            cold: tier.clone(),
-        };
+        let values = Arc::new(Values::new(settings.node.node_id, settings.values.clone()));
+        let replicas =
+            Replicas { topics: topics.clone(), values: values.clone(), dirs: dirs.clone(), cold: tier.clone() };
         let (driver, incarnation) = load_metadata(settings, &dirs, &identity)?;
         dirs.keep_room();
         let image = driver.committed().map(|image| image.hard.clone()).unwrap_or_default();
         replicas.reconcile(&image);
         dirs.settle(&topics.load());
-        dirs.recover(&topics.load(), settings.dirs.recovery_threads, &stop);
+        let threads = usize::try_from(values.get(config::NUM_RECOVERY_THREADS)).unwrap_or(1);
+        dirs.recover(&topics.load(), threads, &stop);
         let (images, watched) = watch::channel(Arc::new(image));
         let (metadata, inbox) = coordinator::queue::<MetadataMachine>();
-        let parts =
-            Parts { cluster_id: incarnation.cluster_id, topics: topics.clone(), metadata, groups: groups.clone() };
+        let parts = Parts {
+            values,
+            cluster_id: incarnation.cluster_id,
+            topics: topics.clone(),
+            metadata,
+            groups: groups.clone(),
+        };
         let broker = Arc::new(Broker::new(settings, parts));
         let publish = publisher(replicas, groups, images);
         tasks.spawn(coordinator::run(driver, inbox, publish, stop.clone()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker_metadata::{DeletedTopic, Output, Request, TopicError, TopicRef};
 use broker_model::{ErrorCode, TopicId};
 use broker_wire::Str;
-use broker_wire::messages::delete_topics_request::DeleteTopicsRequest;
+use broker_wire::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use broker_wire::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 
 use super::{Call, Pending};
@@ -17,15 +17,7 @@ const VERSION_STRUCTS: i16 = 6;
 
 /// Asks at once, waits for the commit.
 pub(super) fn start(call: Call, request: DeleteTopicsRequest) -> Pending {
-    let refs: Vec<TopicRef> = if call.context.version >= VERSION_STRUCTS {
-        let named = |topic: &broker_wire::messages::delete_topics_request::DeleteTopicState| match &topic.name {
-            Some(name) => TopicRef::Name(name.to_string()),
-            None => TopicRef::Id(topic.topic_id),
-        };
-        request.topics.iter().map(named).collect()
-    } else {
-        request.topic_names.iter().map(|name| TopicRef::Name(name.to_string())).collect()
-    };
+    let (refs, malformed) = named(&call, &request);
     let (asked, refused) = sorted(&call, &refs);
     let answer = (!asked.is_empty()).then(|| call.broker.metadata.ask(Request::DeleteTopics(asked.clone())));
     Pending::wait(async move {
@@ -41,15 +33,54 @@ pub(super) fn start(call: Call, request: DeleteTopicsRequest) -> Pending {
                 all_failed(asked, &TopicError::new(crate::errors::of_metadata(refusal), refusal.to_string()))
             }
         };
-        call.reply(&response(&call, in_order(&refs, deleted.into_iter().chain(refused).collect())))
+        let deleted = in_order(&refs, deleted.into_iter().chain(refused).collect());
+        let responses = deleted.into_iter().map(answer_of).chain(malformed).collect();
+        call.reply(&DeleteTopicsResponse { throttle_time_ms: call.context.throttle_ms(), responses })
     })
 }
 
-/// What goes to the metadata machine, and what is refused before: one topic's refusal does not stop the others.
+/// The topics that a request names, each once, and the answers to what names none or one in two ways.
+fn named(call: &Call, request: &DeleteTopicsRequest) -> (Vec<TopicRef>, Vec<DeletableTopicResult>) {
+    let (mut refs, mut malformed) = (Vec::new(), Vec::new());
+    if call.context.version < VERSION_STRUCTS {
+        refs.extend(request.topic_names.iter().map(|name| TopicRef::Name(name.to_string())));
+    }
+    for DeleteTopicState { name, topic_id } in &request.topics {
+        let wrong = match (name, topic_id.is_zero()) {
+            (Some(name), true) => {
+                refs.push(TopicRef::Name(name.to_string()));
+                continue;
+            }
+            (None, false) => {
+                refs.push(TopicRef::Id(*topic_id));
+                continue;
+            }
+            (None, true) => "Neither topic name nor id were specified.",
+            (Some(_), false) => "You may not specify both topic name and topic id.",
+        };
+        malformed.push(DeletableTopicResult {
+            name: name.clone(),
+            topic_id: *topic_id,
+            error_code: ErrorCode::InvalidRequest.code(),
+            error_message: Some(wrong.into()),
+        });
+    }
+    (refs, malformed)
+}
+
+/// What goes to the metadata machine, and what is refused before: one topic's refusal does not stop the others. One that
+/// is named twice is not deleted, and answered once.
 fn sorted(call: &Call, refs: &[TopicRef]) -> (Vec<TopicRef>, Vec<DeletedTopic>) {
-    let (mut asked, mut refused) = (Vec::new(), Vec::new());
-    for topic in refs {
-        match refusal(call, topic) {
+    let (mut asked, mut refused) = (Vec::new(), Vec::<DeletedTopic>::new());
+    for (at, topic) in refs.iter().enumerate() {
+        let earlier = refs.iter().take(at).any(|other| other == topic);
+        let later = refs.iter().skip(at + 1).any(|other| other == topic);
+        let twice = || {
+            let what = if matches!(topic, TopicRef::Name(_)) { "Duplicate topic name." } else { "Duplicate topic id." };
+            (earlier || later).then(|| TopicError::new(ErrorCode::InvalidRequest, what))
+        };
+        match refusal(call, topic).or_else(twice) {
+            Some(_) if earlier => {}
             Some(error) => refused.push(DeletedTopic { asked: topic.clone(), result: Err(error) }),
             None => asked.push(topic.clone()),
         }
@@ -72,7 +103,7 @@ fn refusal(call: &Call, topic: &TopicRef) -> Option<TopicError> {
     let is_allowed = |name: &Arc<str>| call.context.is_allowed(Resource::Topic, Operation::Delete, name);
     match &name {
         _ if !call.broker.limits.delete_topics => {
-            Some(TopicError::new(ErrorCode::PolicyViolation, "delete.topic.enable is false"))
+            Some(TopicError::new(deletion_disabled(call.context.version), "Topic deletion is disabled."))
         }
         Some(name) if !is_allowed(name) => Some(TopicError::new(ErrorCode::TopicAuthorizationFailed, "not allowed")),
         Some(name) if **name == *OFFSETS_TOPIC => {
@@ -86,12 +117,12 @@ fn all_failed(refs: Vec<TopicRef>, error: &TopicError) -> Vec<DeletedTopic> {
     refs.into_iter().map(|asked| DeletedTopic { asked, result: Err(error.clone()) }).collect()
 }
 
-fn response(call: &Call, deleted: Vec<DeletedTopic>) -> DeleteTopicsResponse {
-    let responses = deleted.into_iter().map(answer).collect();
-    DeleteTopicsResponse { throttle_time_ms: call.context.throttle_ms(), responses }
+/// Versions before 3 do not know the code.
+fn deletion_disabled(version: i16) -> ErrorCode {
+    if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled }
 }
 
-fn answer(deleted: DeletedTopic) -> DeletableTopicResult {
+fn answer_of(deleted: DeletedTopic) -> DeletableTopicResult {
     match deleted.result {
         Ok((name, id)) => DeletableTopicResult { name: Some(Str::from(name)), topic_id: id, ..Default::default() },
         Err(error) => {

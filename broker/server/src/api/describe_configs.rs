@@ -56,7 +56,7 @@ fn topic_configs(call: &Call, name: &str) -> Result<Vec<Described>, Refused> {
     broker_metadata::names::validate(name).map_err(|error| (error.code, error.message))?;
     let topic = call.broker.topics.load().by_name(name).cloned();
     let topic = topic.ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name}")))?;
-    let described = TopicConfig::describe(&topic.overrides, &call.broker.values, topic.class());
+    let described = TopicConfig::describe(&topic.overrides, &call.broker.values.now(), topic.class());
     described.map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))
 }
 
@@ -66,10 +66,10 @@ fn broker_configs(call: &Call, name: &str) -> Result<Vec<Described>, Refused> {
         return Err((ErrorCode::ClusterAuthorizationFailed, "not allowed".to_owned()));
     }
     match name {
-        "" => Ok(call.broker.values.describe_cluster()),
+        "" => Ok(call.broker.values.now().describe_cluster()),
         name => {
             resource::is_this_broker(call.broker.node, name)?;
-            Ok(call.broker.values.describe())
+            Ok(call.broker.values.now().describe())
         }
     }
 }

@@ -7,7 +7,9 @@
 //! does. Two traps of old clients are answered UNSUPPORTED_VERSION instead (Produce 0 to 2, KAFKA-18659; JoinGroup 0 and 1,
 //! KAFKA-19444), and an ApiVersions request that is too new gets the table in version 0 with error 35 (KIP-511).
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_configs;
@@ -81,7 +83,10 @@ fn dispatch(call: Call, session: &mut Session, body: RequestBody) -> Result<Pend
         RequestBody::CreateTopics(request) => create_topics::start(call, request),
         RequestBody::DeleteTopics(request) => delete_topics::start(call, request),
         RequestBody::InitProducerId(request) => init_producer_id::start(call, request),
+        RequestBody::CreatePartitions(request) => create_partitions::start(call, request),
         RequestBody::DescribeConfigs(request) => describe_configs::start(call, request),
+        RequestBody::AlterConfigs(request) => alter_configs::replace(call, request),
+        RequestBody::IncrementalAlterConfigs(request) => alter_configs::incremental(call, request),
         other => return Err(FrameError::Unsupported { key: other.api().code(), version: call.context.version }),
     })
 }

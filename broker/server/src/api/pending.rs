@@ -103,9 +103,10 @@ macro_rules! answers {
 }
 
 answers! {
-    ApiVersionsResponse CreateTopicsResponse DeleteTopicsResponse DescribeConfigsResponse FetchResponse
-    FindCoordinatorResponse HeartbeatResponse InitProducerIdResponse JoinGroupResponse LeaveGroupResponse
-    ListOffsetsResponse MetadataResponse OffsetCommitResponse OffsetFetchResponse ProduceResponse SyncGroupResponse
+    AlterConfigsResponse ApiVersionsResponse CreatePartitionsResponse CreateTopicsResponse DeleteTopicsResponse
+    DescribeConfigsResponse FetchResponse FindCoordinatorResponse HeartbeatResponse IncrementalAlterConfigsResponse
+    InitProducerIdResponse JoinGroupResponse LeaveGroupResponse ListOffsetsResponse MetadataResponse
+    OffsetCommitResponse OffsetFetchResponse ProduceResponse SyncGroupResponse
 }
 
 impl Call {

@@ -100,7 +100,7 @@ fn topic_of(dirs: &LogDirs, (name, number): (&str, u8), partitions: i32, config:
     let made = (0..partitions).map(|index| {
         let id = TopicPartition { topic: topic_id(number), partition: PartitionIndex(index) };
         let places = (dirs.place(name, id), Arc::new(NoBucket) as Arc<dyn ColdReader>);
-        Arc::new(Partition::new((id, name.into(), LeaderEpoch(1)), config.clone(), 86_400_000, places))
+        Arc::new(Partition::new((id, name.into(), LeaderEpoch(1)), config.clone(), places))
     });
     let made = made.collect();
     Arc::new(Topic::new((name.into(), topic_id(number)), (Arc::default(), config.clone()), made))

@@ -47,7 +47,7 @@ fn open(
     listener: &Arc<str>,
     (stop, connections): (&CancellationToken, &TaskTracker),
 ) {
-    if broker.metrics.connections.get() >= broker.limits.connections_max as u64 {
+    if broker.metrics.connections.get() >= broker.connections_max() {
         broker.metrics.connections_failed.add(1);
         return;
     }

@@ -242,7 +242,7 @@ impl Partition {
                 TimestampType::CreateTime => broker_log::AppendTime::Producer,
                 TimestampType::LogAppendTime => broker_log::AppendTime::Broker,
             },
-            producer_expiration_ms: self.producer_expiration_ms,
+            producer_expiration_ms: config.producer_expiration_ms,
             preallocate: config.preallocate,
             segment_jitter_ms: config.segment_jitter_ms,
             file_delete_delay_ms: config.file_delete_delay_ms,

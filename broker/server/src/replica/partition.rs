@@ -51,7 +51,6 @@ pub struct Partition {
     pub(super) epoch: LeaderEpoch,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) config: ArcSwap<TopicConfig>,
-    pub(super) producer_expiration_ms: i64,
     pub(super) opened: OnceLock<Open>,
     /// Held while the log is opened.
     pub(super) failure: Mutex<Option<OpenFailure>>,
@@ -83,7 +82,6 @@ impl Partition {
     pub fn new(
         (id, topic, epoch): (TopicPartition, Arc<str>, LeaderEpoch),
         config: Arc<TopicConfig>,
-        producer_expiration_ms: i64,
         (disk, cold): (Arc<dyn Disk>, Arc<dyn ColdReader>),
     ) -> Partition {
         let waits = config.tiered && disk.may_be_short(&topic, id);
@@ -95,7 +93,6 @@ impl Partition {
             epoch,
             disk,
             config: ArcSwap::new(config),
-            producer_expiration_ms,
             opened: OnceLock::new(),
             failure: Mutex::default(),
             is_deleted: AtomicBool::new(false),
