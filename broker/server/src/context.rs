@@ -83,6 +83,8 @@ pub enum Operation {
     DescribeConfigs,
     /// Changes configs.
     AlterConfigs,
+    /// Changes what there is.
+    Alter,
     /// Takes a producer id.
     IdempotentWrite,
 }
