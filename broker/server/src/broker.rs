@@ -13,6 +13,7 @@ use broker_model::config::network;
 use broker_model::{ErrorCode, NodeId, ProducerId, TopicId, limits};
 
 use crate::coordinator::Handle;
+use crate::disk::LogDirs;
 use crate::errors;
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
@@ -37,6 +38,8 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// `connections.max.idle.ms`.
     pub idle: Duration,
+    /// `socket.send.buffer.bytes`; `None` leaves it to the system.
+    pub send_buffer_bytes: Option<usize>,
     /// `fetch.max.bytes`.
     pub fetch_bytes_max: usize,
     /// `auto.create.topics.enable`.
@@ -85,6 +88,8 @@ pub struct Broker {
     pub metadata: Handle<Request, Output>,
     /// The group coordinators.
     pub groups: Groups,
+    /// The log directories.
+    pub dirs: Arc<LogDirs>,
     /// How far groups are behind.
     pub lags: Lags,
     endpoints: OnceLock<BTreeMap<String, HostPort>>,
@@ -103,6 +108,8 @@ pub struct Parts {
     pub metadata: Handle<Request, Output>,
     /// The group coordinators.
     pub groups: Groups,
+    /// The log directories.
+    pub dirs: Arc<LogDirs>,
 }
 
 impl Broker {
@@ -127,6 +134,7 @@ impl Broker {
             topics: parts.topics,
             metadata: parts.metadata,
             groups: parts.groups,
+            dirs: parts.dirs,
             lags: Lags::default(),
             endpoints: OnceLock::new(),
             producer_ids: tokio::sync::Mutex::default(),
@@ -243,6 +251,7 @@ impl Limits {
         let size = |value: i32| usize::try_from(value).unwrap_or(0);
         Limits {
             request_bytes_max: size(settings.network.request_bytes_max).min(limits::DECOMPRESSED_BATCH_BYTES_MAX),
+            send_buffer_bytes: settings.network.send_buffer_bytes,
             idle: Duration::from_millis(u64::try_from(settings.network.idle_ms_max).unwrap_or(u64::MAX / 2)),
             fetch_bytes_max: size(settings.network.fetch_bytes_max),
             auto_create: settings.topics.auto_create,

@@ -30,6 +30,7 @@ use gateway_http::{GatewayState, Sources};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -118,10 +119,12 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     let cold = runtime("cold", cores.max(2))?;
     let control = runtime("control", cores.max(2))?;
     control.block_on(async {
+        // From here on, so that who is told to stop while it starts ends cleanly too.
+        let mut signals = Signals::hear()?;
         let stop = CancellationToken::new();
         let node = Node::start(&settings, (&data, &cold), stop.clone()).await?;
         let ended = tokio::select! {
-            told = until_told_to_stop() => told.map_err(ServeError::from),
+            () = signals.told_to_stop() => Ok(()),
             failed = node.dirs.watch() => Err(failed.into()),
         };
         info!("stopping");
@@ -140,11 +143,21 @@ fn runtime(name: &'static str, threads: usize) -> io::Result<Runtime> {
     runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
 }
 
-async fn until_told_to_stop() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    Ok(())
+/// The signals that end the program. What came since [`Signals::hear`] counts.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn hear() -> io::Result<Signals> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Signals { terminate, interrupt })
+    }
+
+    async fn told_to_stop(&mut self) {
+        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    }
 }
 
 /// A node that runs.
@@ -184,6 +197,7 @@ impl Node {
             topics: topics.clone(),
             metadata,
             groups: groups.clone(),
+            dirs: dirs.clone(),
         };
         let broker = Arc::new(Broker::new(settings, parts));
         let publish = publisher(replicas, groups, images);

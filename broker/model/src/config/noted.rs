@@ -41,11 +41,9 @@ configs! { BrokerKey, Broker;
     BACKGROUND_THREADS: i32 = "background.threads", Some("10"), dynamic(), noted(OWN_THREADS);
     /// Requests that wait for a thread.
     QUEUED_MAX_REQUESTS: i32 = "queued.max.requests", Some("500"), noted("a connection has at most 16 requests in flight");
-    /// The send buffer of a socket in bytes.
-    SOCKET_SEND_BUFFER_BYTES: i32 = "socket.send.buffer.bytes", Some("102400"), noted("the kernel sizes socket buffers");
     /// The receive buffer of a socket in bytes.
     SOCKET_RECEIVE_BUFFER_BYTES: i32 = "socket.receive.buffer.bytes", Some("102400"),
-        noted("the kernel sizes socket buffers");
+        noted("the kernel sizes receive buffers");
 
     /// Partitions of the topic of transactions.
     TRANSACTION_STATE_LOG_NUM_PARTITIONS: i32 = "transaction.state.log.num.partitions", Some("50"), noted(NO_TRANSACTIONS);

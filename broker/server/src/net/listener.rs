@@ -3,6 +3,7 @@
 //! A failed accept is the system's shortage (descriptors, memory): it is logged, and the loop waits until a connection
 //! ends or a moment has passed. The number of connections is bounded by `max.connections`; beyond it a new one is closed.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,8 @@ fn open(
         return;
     }
     let Ok(peer) = stream.peer_addr() else { return };
-    if stream.set_nodelay(true).is_err() {
+    if let Err(error) = prepare(&stream, broker.limits.send_buffer_bytes) {
+        warn!(%error, listener = %listener, "a connection cannot be set up");
         return;
     }
     let (broker, stop, session) = (broker.clone(), stop.clone(), Session::new(listener.clone(), peer));
@@ -61,4 +63,12 @@ fn open(
         connection::serve(broker.clone(), stream, session, stop).await;
         broker.metrics.connections.sub(1);
     });
+}
+
+fn prepare(stream: &TcpStream, send_buffer_bytes: Option<usize>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if let Some(bytes) = send_buffer_bytes {
+        rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes)?;
+    }
+    Ok(())
 }
