@@ -123,7 +123,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
         let mut signals = Signals::hear()?;
         let stop = CancellationToken::new();
         let node = Node::start(&settings, (&data, &cold), stop.clone()).await?;
-        let ended = tokio::select! {
+        let ended: Result<(), ServeError> = tokio::select! {
             () = signals.told_to_stop() => Ok(()),
             failed = node.dirs.watch() => Err(failed.into()),
         };
