@@ -16,6 +16,8 @@ use broker_wire::messages::{
     SyncGroupRequest, SyncGroupResponse,
 };
 
+use tracing::info;
+
 use super::{Call, Pending};
 use crate::context::{Operation, Resource};
 use crate::errors;
@@ -30,9 +32,18 @@ const JOIN_VERSION_NULLABLE: i16 = 7;
 const JOIN_VERSION_SKIP: i16 = 9;
 /// From here several members leave at once.
 const LEAVE_VERSION_BATCHED: i16 = 3;
+/// From here a member must say which protocol it believes the group to have (KIP-559).
+const SYNC_VERSION_PROTOCOL: i16 = 5;
+/// What of a client's own words is logged (KIP-800), in characters.
+const REASON_CHARS_MAX: usize = 255;
 
 fn owned(text: &Option<Str>) -> Option<String> {
     text.as_ref().map(ToString::to_string)
+}
+
+/// A client's reason as it is logged.
+fn reason(given: Option<&Str>) -> Option<String> {
+    given.filter(|text| !text.is_empty()).map(|text| text.chars().take(REASON_CHARS_MAX).collect())
 }
 
 /// What refuses a request before its machine is asked.
@@ -77,10 +88,16 @@ pub(super) fn join(call: Call, request: JoinGroupRequest) -> Pending {
             LeaderReturn::AsFollower
         },
     };
+    let reason = reason(request.reason.as_ref());
     let asked = call.broker.groups.ask(&group, Request::Join(join));
     Pending::wait(async move {
         let response = match asked.answer().await {
-            Ok(Output::Joined(joined)) => joined_response(joined, version),
+            Ok(Output::Joined(joined)) => {
+                if let (ErrorCode::None, Some(reason)) = (joined.error, reason) {
+                    info!(?group, member = ?joined.member, generation = joined.generation, ?reason, "member joined");
+                }
+                joined_response(joined, version)
+            }
             Ok(other) => unreachable!("a join was answered by {other:?}"),
             Err(refusal) => join_failed(errors::of_group(refusal), member_id, version),
         };
@@ -121,6 +138,11 @@ pub(super) fn sync(call: Call, request: SyncGroupRequest) -> Pending {
     if let Some(error) = refusal(&call, &request.group_id) {
         return call.ready(&SyncGroupResponse { error_code: error.code(), ..Default::default() });
     }
+    let is_whole = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if call.context.version >= SYNC_VERSION_PROTOCOL && !is_whole {
+        let error_code = ErrorCode::InconsistentGroupProtocol.code();
+        return call.ready(&SyncGroupResponse { error_code, ..Default::default() });
+    }
     let group = request.group_id.to_string();
     let sync = Sync {
         who: MemberRef {
@@ -150,7 +172,7 @@ pub(super) fn sync(call: Call, request: SyncGroupRequest) -> Pending {
             Ok(other) => unreachable!("a sync was answered by {other:?}"),
             Err(refusal) => SyncGroupResponse { error_code: errors::of_group(refusal).code(), ..Default::default() },
         };
-        if call.context.version < 5 {
+        if call.context.version < SYNC_VERSION_PROTOCOL {
             (response.protocol_type, response.protocol_name) = (None, None);
         }
         response.throttle_time_ms = call.context.throttle_ms();
@@ -198,12 +220,14 @@ pub(super) fn leave(call: Call, request: LeaveGroupRequest) -> Pending {
             })
             .collect(),
     };
+    let reasons: Vec<Option<String>> = request.members.iter().map(|member| reason(member.reason.as_ref())).collect();
     let group = request.group_id.to_string();
     let asked = call.broker.groups.ask(&request.group_id, Request::Leave(Leave { group, members }));
     Pending::wait(async move {
         let mut response = LeaveGroupResponse { throttle_time_ms: call.context.throttle_ms(), ..Default::default() };
         match asked.answer().await {
             Ok(Output::Left(left)) if batched => {
+                log_left(&request.group_id, &left.members, reasons);
                 response.error_code = left.error.code();
                 response.members = left.members.into_iter().map(left_member).collect();
             }
@@ -217,6 +241,14 @@ pub(super) fn leave(call: Call, request: LeaveGroupRequest) -> Pending {
         }
         call.reply(&response)
     })
+}
+
+fn log_left(group: &str, left: &[(LeavingMember, ErrorCode)], reasons: Vec<Option<String>>) {
+    for ((LeavingMember { member, instance }, error), reason) in left.iter().zip(reasons) {
+        if *error == ErrorCode::None {
+            info!(?group, ?member, ?instance, ?reason, "member left");
+        }
+    }
 }
 
 fn left_member((member, error): (LeavingMember, ErrorCode)) -> MemberResponse {

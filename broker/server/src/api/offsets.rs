@@ -196,9 +196,11 @@ fn fetched_group(
     let topics = fetched.into_iter().next().map(|group| group.topics).unwrap_or_default();
     let by_id = call.context.version >= VERSION_TOPIC_IDS;
     let known = call.broker.topics.load();
-    let topics = topics.into_iter().enumerate().map(|(place, (name, partitions))| {
+    let topics = topics.into_iter().enumerate().filter_map(|(place, (name, partitions))| {
         let asked_id = asked.get(place).map(|topic| topic.topic_id).filter(|_| by_id);
-        let topic_id = asked_id.or_else(|| known.by_name(&name).map(|topic| topic.id)).unwrap_or_default();
+        let known_id = known.by_name(&name).map(|topic| topic.id);
+        // Where all are asked for by id, a topic without one cannot be told.
+        let topic_id = if by_id { asked_id.or(known_id)? } else { TopicId::ZERO };
         let error = match by_id && known.by_id(topic_id).is_none() {
             true => ErrorCode::UnknownTopicId,
             false => ErrorCode::None,
@@ -211,8 +213,7 @@ fn fetched_group(
             error_code: error.code(),
         });
         let name = if by_id { Str::default() } else { name.into() };
-        let topic_id = if by_id { topic_id } else { TopicId::ZERO };
-        OffsetFetchResponseTopics { name, topic_id, partitions: partitions.collect() }
+        Some(OffsetFetchResponseTopics { name, topic_id, partitions: partitions.collect() })
     });
     OffsetFetchResponseGroup { group_id, topics: topics.collect(), error_code: 0 }
 }

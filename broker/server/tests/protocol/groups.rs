@@ -23,7 +23,7 @@ use crate::support::{Client, Server};
 /// Topic, partition, offset and metadata of a committed offset.
 type Row = (String, i32, i64, String);
 
-fn started() -> (Server, Client, Topic) {
+pub(crate) fn started() -> (Server, Client, Topic) {
     let server = Server::start();
     let mut client = server.connect();
     let topic = create(&mut client, "t", 3, &[]);
@@ -32,11 +32,16 @@ fn started() -> (Server, Client, Topic) {
     (server, client, topic)
 }
 
-fn beat(group: &str, member: &str, generation_id: i32) -> HeartbeatRequest {
+pub(crate) fn beat(group: &str, member: &str, generation_id: i32) -> HeartbeatRequest {
     HeartbeatRequest { group_id: group.into(), generation_id, member_id: member.into(), group_instance_id: None }
 }
 
-fn commit(group: &str, (member, generation): (&str, i32), topic: &str, rows: &[(i32, i64)]) -> OffsetCommitRequest {
+pub(crate) fn commit(
+    group: &str,
+    (member, generation): (&str, i32),
+    topic: &str,
+    rows: &[(i32, i64)],
+) -> OffsetCommitRequest {
     let row = |(partition, offset): &(i32, i64)| OffsetCommitRequestPartition {
         partition_index: *partition,
         committed_offset: *offset,
@@ -56,7 +61,7 @@ fn commit(group: &str, (member, generation): (&str, i32), topic: &str, rows: &[(
     }
 }
 
-fn commit_errors(client: &mut Client, request: &OffsetCommitRequest) -> Vec<i16> {
+pub(crate) fn commit_errors(client: &mut Client, request: &OffsetCommitRequest) -> Vec<i16> {
     only(client.call(9, request).topics).partitions.iter().map(|row| row.error_code).collect()
 }
 
