@@ -137,6 +137,18 @@ error_codes! {
     UnknownLeaderEpoch = 75, true;
     /// The compression codec is not one that this version has.
     UnsupportedCompressionType = 76, false;
+    /// The preferred leader of a partition cannot lead it now.
+    PreferredLeaderNotAvailable = 80, true;
+    /// No replica of a partition can lead it now.
+    EligibleLeadersNotAvailable = 83, true;
+    /// The partition has the leader that is wanted.
+    ElectionNotNeeded = 84, true;
+    /// No reassignment of the partition is under way.
+    NoReassignmentInProgress = 85, false;
+    /// This is the endpoint of a broker, or of a controller, and the other one was meant.
+    MismatchedEndpointType = 114, false;
+    /// There is no such type of endpoint.
+    UnsupportedEndpointType = 115, false;
     /// The group is full.
     GroupMaxSizeReached = 81, false;
     /// Another member took this `group.instance.id`.

@@ -106,13 +106,21 @@ pub fn operations(api: ApiKey) -> &'static [(Resource, Operation)] {
     match api {
         ApiKey::Produce => &[(Resource::Topic, Operation::Write)],
         ApiKey::Fetch => &[(Resource::Topic, Operation::Read)],
-        ApiKey::ListOffsets | ApiKey::Metadata => &[(Resource::Topic, Operation::Describe)],
+        ApiKey::ListOffsets | ApiKey::Metadata | ApiKey::OffsetForLeaderEpoch | ApiKey::DescribeTopicPartitions => {
+            &[(Resource::Topic, Operation::Describe)]
+        }
+        ApiKey::DeleteRecords => &[(Resource::Topic, Operation::Delete)],
+        ApiKey::DescribeLogDirs | ApiKey::ListPartitionReassignments => &[(Resource::Cluster, Operation::Describe)],
+        ApiKey::ElectLeaders | ApiKey::AlterPartitionReassignments => &[(Resource::Cluster, Operation::Alter)],
         ApiKey::OffsetCommit => &[(Resource::Group, Operation::Read), (Resource::Topic, Operation::Read)],
         ApiKey::OffsetFetch => &[(Resource::Group, Operation::Describe), (Resource::Topic, Operation::Describe)],
         ApiKey::FindCoordinator => &[(Resource::Group, Operation::Describe)],
         ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Heartbeat | ApiKey::LeaveGroup => {
             &[(Resource::Group, Operation::Read)]
         }
+        ApiKey::DescribeGroups | ApiKey::ListGroups => &[(Resource::Group, Operation::Describe)],
+        ApiKey::DeleteGroups => &[(Resource::Group, Operation::Delete)],
+        ApiKey::OffsetDelete => &[(Resource::Group, Operation::Delete), (Resource::Topic, Operation::Read)],
         ApiKey::CreateTopics => &[(Resource::Topic, Operation::Create)],
         ApiKey::DeleteTopics => &[(Resource::Topic, Operation::Delete)],
         ApiKey::InitProducerId => &[(Resource::Cluster, Operation::IdempotentWrite)],
@@ -132,6 +140,21 @@ impl RequestContext {
     #[must_use]
     pub fn is_allowed(&self, _resource: Resource, _operation: Operation, _name: &str) -> bool {
         true
+    }
+
+    /// All that the principal may do to a resource, as bits by the numbers of the operations (KIP-430). All may do all that
+    /// there is, until there are ACLs.
+    #[must_use]
+    pub fn authorized_operations(&self, resource: Resource) -> i32 {
+        let operations: &[u8] = match resource {
+            // READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+            Resource::Topic => &[3, 4, 5, 6, 7, 8, 10, 11],
+            // READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+            Resource::Group => &[3, 6, 8, 10, 11],
+            // CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
+            Resource::Cluster => &[5, 7, 8, 9, 10, 11, 12],
+        };
+        operations.iter().fold(0, |bits, operation| bits | 1 << operation)
     }
 
     /// How long the connection is muted after the reply (KIP-219). Zero, until there are quotas.

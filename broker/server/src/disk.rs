@@ -39,6 +39,7 @@ use tracing::{error, warn};
 pub use directory::Directory;
 pub(crate) use directory::remove_in_background;
 use recovery::Recovery;
+pub use reserve::Room;
 
 use crate::replica::{Disk, Partition};
 use crate::settings::DirSettings;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use broker_model::{Offset, Timestamp, TopicPartition};
+use broker_model::{Offset, TopicPartition};
 use broker_records::BatchHead;
 use tiering_tier::{ColdError, ColdErrorKind, TierReader};
 
@@ -42,14 +42,7 @@ impl ColdSource for TierReader {
         from: Offset,
         window: TimeWindow,
     ) -> Result<Offset, SourceError> {
-        if window.from == Timestamp(i64::MIN) {
-            return Ok(from);
-        }
-        let hit = self.offset_for_time(&partition, window.from).await.map_err(|error| failed(&error))?;
-        match hit {
-            Some(hit) => Ok(from.max(hit.offset)),
-            None => Ok(from.max(self.bounds(&partition).await.map_err(|error| failed(&error))?.end)),
-        }
+        self.seek(&partition, from, window.from..window.to).await.map_err(|error| failed(&error))
     }
 }
 

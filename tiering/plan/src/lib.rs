@@ -82,6 +82,8 @@ pub struct Rules {
     /// How long something stays in the bucket after no root refers to it: for readers with an older root, and so that a
     /// repeated PUT of the same object arrives while the object still stands in its way. Longer than any request lives.
     pub grace_ms: i64,
+    /// Whether more is shipped at all (`remote.log.copy.disable` says no). What is there expires as ever.
+    pub copies: bool,
     /// Ids that are kept registered when nothing is to be shipped.
     pub spare_ids: usize,
 }
@@ -146,9 +148,11 @@ pub fn plan(root: &Root, facts: &Facts<'_>, rules: &Rules, now: Timestamp) -> Ve
         collect::purge(root, now, &mut actions);
         return actions;
     }
-    if facts.local_start <= root.end {
+    // Beyond the root's end lies what was deleted before it was shipped: the root's end moves first, and nothing of it goes.
+    let is_deleted_beyond = facts.log_start > root.end;
+    if facts.local_start <= root.end && !is_deleted_beyond && rules.copies {
         ship(root, facts, rules, now, &mut actions);
-    } else if facts.log_start <= root.end {
+    } else if !is_deleted_beyond && rules.copies {
         actions.push(Action::Gap { tier_end: root.end, local_start: facts.local_start });
     }
     group(root, facts, rules, now, &mut actions);

@@ -23,6 +23,7 @@ fn rules() -> Rules {
         retention_bytes: None,
         id_life_ms: 1_000,
         grace_ms: 50,
+        copies: true,
         spare_ids: 2,
     }
 }
@@ -438,4 +439,39 @@ proptest! {
             prop_assert!(segments.iter().any(|segment| segment.end == start && segment.closed));
         }
     }
+}
+
+#[test]
+fn what_was_deleted_beyond_the_tiers_end_moves_the_end_before_anything_is_shipped() {
+    let root = root_of(&[(10, 5, 5)]);
+    let pieces = [Piece { end: Offset(40), bytes: 1_000_000 }];
+    let mut facts = facts(40, &pieces);
+    (facts.closed_end, facts.unshipped_bytes) = (Offset(40), 1_000_000);
+    let kinds = |facts: &Facts<'_>| {
+        let actions = plan(&root, facts, &rules(), Timestamp(0));
+        let ships = actions.iter().any(|action| matches!(action, Action::Ship(_) | Action::Register { .. }));
+        let moves = actions.iter().any(|action| matches!(action, Action::AdvanceStart { to: Offset(25), .. }));
+        (ships, moves)
+    };
+    assert_eq!(kinds(&facts), (true, false));
+    facts.log_start = Offset(25);
+    assert_eq!(kinds(&facts), (false, true));
+}
+
+#[test]
+fn nothing_is_shipped_while_copying_is_disabled_and_what_is_there_expires() {
+    let root = root_of(&[(10, 5, 5), (10, 15, 15)]);
+    let pieces = [Piece { end: Offset(40), bytes: 1_000_000 }];
+    let mut facts = facts(40, &pieces);
+    (facts.closed_end, facts.unshipped_bytes) = (Offset(40), 1_000_000);
+    let off = Rules { copies: false, retention_ms: Some(100), ..rules() };
+    let ships = |rules: &Rules| {
+        let actions = plan(&root, &facts, rules, Timestamp(0));
+        actions.iter().any(|action| matches!(action, Action::Ship(_) | Action::Register { .. }))
+    };
+    assert!(ships(&Rules { copies: true, ..off }) && !ships(&off));
+    assert_eq!(start_after(&root, &facts, &off, Timestamp(105)), Offset(10));
+    // Local retention went beyond the tier's end: no gap, for the start went with it.
+    (facts.local_start, facts.log_start) = (Offset(30), Offset(30));
+    assert_eq!(start_after(&root, &facts, &off, Timestamp(0)), Offset(30));
 }

@@ -40,6 +40,7 @@ impl World {
             retention_bytes: None,
             id_life_ms: 3_600_000,
             grace_ms: 60_000,
+            copies: true,
             spare_ids: 1,
         };
         let store = Store::new(Arc::new(metered), "prefix");

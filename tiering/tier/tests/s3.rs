@@ -75,6 +75,7 @@ async fn whole_path(config: &StoreConfig) {
             retention_bytes: None,
             id_life_ms: 86_400_000,
             grace_ms: 1000,
+            copies: true,
             spare_ids: 1,
         };
         let config = ArchiveConfig {

@@ -2,20 +2,29 @@
 //!
 //! Sentinels (kafka-requirements, section 3): -1 the high watermark, -2 the log start, -3 the record with the largest
 //! timestamp, -4 the first local offset, -5 the last tiered offset, -6 the first offset that waits for its upload. Any
-//! other timestamp is searched in the tier first and then in the local log.
+//! other timestamp is searched in the tier first and then in the local log: what lies only in the bucket is older in
+//! offset. Of two records with the largest timestamp the older one is told.
+//!
+//! The local log is asked on a thread that may wait for the disk, and once for all partitions of a request; only ends that
+//! are in memory are answered at once. What asks the store has the client's patience (KIP-1075), and all partitions at the
+//! same time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp};
+use broker_wire::Str;
 use broker_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use broker_wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
+use futures::future::join_all;
+use tokio::task::spawn_blocking;
 
 use super::{Call, Pending};
 use crate::context::{Operation, Resource};
-use crate::replica::Partition;
-use crate::topics::Topic;
+use crate::replica::{ColdOffset, Partition};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -24,106 +33,259 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// The replica id of a consumer, who sees what is below the high watermark.
+const CONSUMER: i32 = -1;
 /// From here an answer says the leader epoch of what was found.
 const VERSION_LEADER_EPOCH: i16 = 4;
+/// From here clients know OFFSET_NOT_AVAILABLE.
+const VERSION_NOT_AVAILABLE: i16 = 5;
+/// The patience of a client that does not say it (`remote.list.offsets.request.timeout.ms`).
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The version that brought a sentinel; in older ones it is not known.
-fn version_of(sentinel: i64) -> i16 {
+/// The version that brought a sentinel; `None` for what is none.
+fn version_of(sentinel: i64) -> Option<i16> {
     match sentinel {
-        MAX_TIMESTAMP => 7,
-        EARLIEST_LOCAL => 8,
-        LATEST_TIERED => 9,
-        EARLIEST_PENDING_UPLOAD => 11,
-        _ => 0,
+        LATEST | EARLIEST => Some(1),
+        MAX_TIMESTAMP => Some(7),
+        EARLIEST_LOCAL => Some(8),
+        LATEST_TIERED => Some(9),
+        EARLIEST_PENDING_UPLOAD => Some(11),
+        _ => None,
     }
 }
 
 /// What was found.
+#[derive(Clone, Copy)]
 struct Found {
     offset: Offset,
     timestamp: Timestamp,
     epoch: LeaderEpoch,
 }
 
+/// What is asked of a partition.
+#[derive(Clone, Copy)]
+struct Question {
+    timestamp: i64,
+    replica: i32,
+}
+
+/// The answer for a partition, as far as it is known.
+enum Row {
+    /// It is known.
+    Told(Result<Option<Found>, ErrorCode>),
+    /// The log has to be asked.
+    Local(Arc<Partition>, Question),
+    /// The tier has to be asked for the first record at or after a time, and the log where the tier has none.
+    ColdFirst(Arc<Partition>, Question),
+    /// The tier has to be asked for the largest timestamp; this is the log's.
+    ColdLargest(Arc<Partition>, Option<Found>),
+}
+
 /// Looks all of them up.
 pub(super) fn start(call: Call, request: ListOffsetsRequest) -> Pending {
+    let patience = match u64::try_from(request.timeout_ms) {
+        Ok(ms @ 1..) => Duration::from_millis(ms),
+        _ => PATIENCE,
+    };
+    let (places, mut rows) = rows(&call, request);
+    rows.iter_mut().for_each(at_hand);
+    if rows.iter().all(|row| matches!(row, Row::Told(_))) {
+        return call.ready(&response(&call, places, rows));
+    }
     Pending::wait(async move {
-        let mut response = ListOffsetsResponse::default();
-        for topic in request.topics {
-            let found = call.broker.topics.load().by_name(&topic.name).cloned();
-            let allowed = call.context.is_allowed(Resource::Topic, Operation::Describe, &topic.name);
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
-            for asked in &topic.partitions {
-                let answer = match &found {
-                    _ if !allowed => Err(ErrorCode::TopicAuthorizationFailed),
-                    Some(topic) => look_up(&call, topic, asked).await,
-                    None => Err(ErrorCode::UnknownTopicOrPartition),
-                };
-                partitions.push(answer_of(&call, asked.partition_index, answer));
-            }
-            let answer = ListOffsetsTopicResponse { name: topic.name, partitions };
-            response.topics.push(answer);
-        }
-        response.throttle_time_ms = call.context.throttle_ms();
-        call.reply(&response)
+        let rows = join_all(look(rows).await.into_iter().map(|row| ask_tier(row, patience))).await;
+        call.reply(&response(&call, places, rows))
     })
 }
 
-async fn look_up(call: &Call, topic: &Topic, asked: &ListOffsetsPartition) -> Result<Option<Found>, ErrorCode> {
-    let index = PartitionIndex(asked.partition_index);
-    let partition = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    partition.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
-    if call.context.version < version_of(asked.timestamp) {
+/// Topic and number of each row.
+type Places = Vec<(Str, i32)>;
+
+/// A partition that is named twice has one row, which says so.
+fn rows(call: &Call, request: ListOffsetsRequest) -> (Places, Vec<Row>) {
+    let topics = call.broker.topics.load();
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for topic in &request.topics {
+        for asked in &topic.partitions {
+            if !seen.insert((&*topic.name, asked.partition_index)) {
+                twice.insert((topic.name.clone(), asked.partition_index));
+            }
+        }
+    }
+    let (mut places, mut rows) = (Places::new(), Vec::new());
+    for topic in &request.topics {
+        let is_allowed = call.context.is_allowed(Resource::Topic, Operation::Describe, &topic.name);
+        for asked in &topic.partitions {
+            let place = (topic.name.clone(), asked.partition_index);
+            if twice.contains(&place) {
+                if !places.contains(&place) {
+                    rows.push(Row::Told(Err(ErrorCode::InvalidRequest)));
+                    places.push(place);
+                }
+                continue;
+            }
+            let partition = topics.by_name(&topic.name);
+            let partition = partition.and_then(|topic| topic.partition(PartitionIndex(asked.partition_index)));
+            let row = match partition {
+                _ if !is_allowed => Err(ErrorCode::TopicAuthorizationFailed),
+                partition => check(call, partition, asked).map(|partition| {
+                    let question = Question { timestamp: asked.timestamp, replica: request.replica_id };
+                    Row::Local(partition.clone(), question)
+                }),
+            };
+            rows.push(row.unwrap_or_else(|error| Row::Told(Err(error))));
+            places.push(place);
+        }
+    }
+    (places, rows)
+}
+
+fn check<'a>(
+    call: &Call,
+    partition: Option<&'a Arc<Partition>>,
+    asked: &ListOffsetsPartition,
+) -> Result<&'a Arc<Partition>, ErrorCode> {
+    let is_known = version_of(asked.timestamp).is_some_and(|version| version <= call.context.version);
+    if asked.timestamp < 0 && !is_known {
         return Err(ErrorCode::UnsupportedVersion);
     }
+    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if partition.is_offline() {
+        return Err(ErrorCode::KafkaStorageError);
+    }
+    partition.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
+    Ok(partition)
+}
+
+/// Answers what memory knows: the end of a log that is open.
+fn at_hand(row: &mut Row) {
+    if let Row::Local(partition, question) = row
+        && question.timestamp == LATEST
+        && partition.is_open()
+    {
+        *row = Row::Told(latest(partition, *question));
+    }
+}
+
+fn latest(partition: &Partition, question: Question) -> Result<Option<Found>, ErrorCode> {
+    let ends = partition.open_ends()?;
+    let offset = if question.replica == CONSUMER { ends.high_watermark } else { ends.end };
+    Ok(Some(Found { offset, timestamp: Timestamp::NONE, epoch: partition.leader_epoch() }))
+}
+
+/// Asks the local logs.
+async fn look(rows: Vec<Row>) -> Vec<Row> {
+    if !rows.iter().any(|row| matches!(row, Row::Local(..))) {
+        return rows;
+    }
+    let count = rows.len();
+    let looked = spawn_blocking(move || rows.into_iter().map(look_at).collect()).await;
+    looked.unwrap_or_else(|_| (0..count).map(|_| Row::Told(Err(ErrorCode::UnknownServerError))).collect())
+}
+
+fn look_at(row: Row) -> Row {
+    let Row::Local(partition, question) = row else { return row };
+    look_up(&partition, question).unwrap_or_else(|error| Row::Told(Err(error)))
+}
+
+fn look_up(partition: &Arc<Partition>, question: Question) -> Result<Row, ErrorCode> {
     let ends = partition.open_ends()?;
     let epoch = partition.leader_epoch();
-    let at = |offset, epoch| Some(Found { offset, timestamp: Timestamp::NONE, epoch });
-    Ok(match asked.timestamp {
-        LATEST => at(ends.high_watermark, epoch),
+    let (nothing, is_cold) = (Offset(-1), ends.log_start < ends.local_start);
+    let at = |offset, epoch| Ok(Row::Told(Ok(Some(Found { offset, timestamp: Timestamp::NONE, epoch }))));
+    match question.timestamp {
+        LATEST => Ok(Row::Told(latest(partition, question))),
         EARLIEST => at(ends.log_start, partition.epoch_of(ends.log_start)?),
-        EARLIEST_LOCAL => at(ends.local_start, partition.epoch_of(ends.local_start)?),
+        EARLIEST_LOCAL => {
+            let start = ends.local_start.max(ends.log_start);
+            at(start, partition.epoch_of(start)?)
+        }
         LATEST_TIERED => match partition.tiered_end() {
             Some(end) if end > ends.log_start => at(end.plus(-1), partition.epoch_of(end.plus(-1))?),
-            _ => at(Offset(-1), LeaderEpoch(-1)),
+            _ => at(nothing, LeaderEpoch(-1)),
         },
         EARLIEST_PENDING_UPLOAD => match partition.tiered_end() {
             Some(end) => at(end.max(ends.log_start), epoch),
             // Nothing is in the bucket yet, so that all of it waits.
-            None if partition.config().tiered && ends.local_start == ends.log_start => at(ends.log_start, epoch),
-            None => at(Offset(-1), LeaderEpoch(-1)),
+            None if partition.config().tiered && !is_cold => at(ends.log_start, epoch),
+            None => at(nothing, LeaderEpoch(-1)),
         },
-        MAX_TIMESTAMP => from_time(partition.max_timestamp()?),
-        timestamp if timestamp >= 0 => from_time(search(partition, Timestamp(timestamp)).await?),
-        _ => return Err(ErrorCode::InvalidRequest),
-    })
-}
-
-fn from_time(found: Option<(Offset, Timestamp, LeaderEpoch)>) -> Option<Found> {
-    found.map(|(offset, timestamp, epoch)| Found { offset, timestamp, epoch })
-}
-
-/// The first record at or after a time. What lies only in the bucket is older in offset, so it is asked first.
-async fn search(
-    partition: &Arc<Partition>,
-    from: Timestamp,
-) -> Result<Option<(Offset, Timestamp, LeaderEpoch)>, ErrorCode> {
-    if let Some(found) = partition.cold_offset_for_time(from).await? {
-        return Ok(Some(found));
+        MAX_TIMESTAMP => {
+            let local = visible(partition.max_timestamp()?, ends.high_watermark);
+            Ok(if is_cold { Row::ColdLargest(partition.clone(), local) } else { Row::Told(Ok(local)) })
+        }
+        _ if is_cold => Ok(Row::ColdFirst(partition.clone(), question)),
+        timestamp => Ok(Row::Told(partition.offset_for_time(Timestamp(timestamp)).map(|found| found.map(from_time)))),
     }
-    partition.offset_for_time(from)
+}
+
+fn visible(found: Option<ColdOffset>, high_watermark: Offset) -> Option<Found> {
+    found.map(from_time).filter(|found| found.offset < high_watermark)
+}
+
+fn from_time((offset, timestamp, epoch): ColdOffset) -> Found {
+    Found { offset, timestamp, epoch }
+}
+
+/// Asks the tier, where that is needed, and the log for what is not there.
+async fn ask_tier(row: Row, patience: Duration) -> Row {
+    let answer = async {
+        Ok(match row {
+            Row::ColdFirst(partition, question) => {
+                match partition.cold_offset_for_time(Timestamp(question.timestamp)).await? {
+                    Some(found) => Row::Told(Ok(Some(from_time(found)))),
+                    None => Row::Told(local_first(partition, question).await),
+                }
+            }
+            Row::ColdLargest(partition, local) => {
+                let cold = partition.cold_max_timestamp().await?.map(from_time);
+                let is_larger = |cold: &Found| local.is_none_or(|local| cold.timestamp >= local.timestamp);
+                Row::Told(Ok(cold.filter(is_larger).or(local)))
+            }
+            row => row,
+        })
+    };
+    match tokio::time::timeout(patience, answer).await {
+        Ok(answer) => answer.unwrap_or_else(|error| Row::Told(Err(error))),
+        Err(_) => Row::Told(Err(ErrorCode::RequestTimedOut)),
+    }
+}
+
+async fn local_first(partition: Arc<Partition>, question: Question) -> Result<Option<Found>, ErrorCode> {
+    let found = spawn_blocking(move || partition.offset_for_time(Timestamp(question.timestamp))).await;
+    found.unwrap_or(Err(ErrorCode::UnknownServerError)).map(|found| found.map(from_time))
+}
+
+fn response(call: &Call, places: Places, rows: Vec<Row>) -> ListOffsetsResponse {
+    let mut topics: Vec<ListOffsetsTopicResponse> = Vec::new();
+    let mut known = BTreeMap::new();
+    for ((topic, index), row) in places.into_iter().zip(rows) {
+        let found = if let Row::Told(found) = row { found } else { Err(ErrorCode::UnknownServerError) };
+        let at = *known.entry(topic.to_string()).or_insert_with(|| {
+            topics.push(ListOffsetsTopicResponse { name: topic, partitions: Vec::new() });
+            topics.len() - 1
+        });
+        if let Some(topic) = topics.get_mut(at) {
+            topic.partitions.push(answer_of(call, index, found));
+        }
+    }
+    ListOffsetsResponse { throttle_time_ms: call.context.throttle_ms(), topics }
 }
 
 fn answer_of(call: &Call, index: i32, found: Result<Option<Found>, ErrorCode>) -> ListOffsetsPartitionResponse {
+    let version = call.context.version;
     let mut answer = ListOffsetsPartitionResponse { partition_index: index, ..Default::default() };
     match found {
         Ok(Some(found)) => {
             (answer.timestamp, answer.offset) = (found.timestamp.0, found.offset.0);
-            if call.context.version >= VERSION_LEADER_EPOCH {
+            if version >= VERSION_LEADER_EPOCH {
                 answer.leader_epoch = found.epoch.0;
             }
         }
         Ok(None) => {}
+        Err(ErrorCode::OffsetNotAvailable) if version < VERSION_NOT_AVAILABLE => {
+            answer.error_code = ErrorCode::LeaderNotAvailable.code();
+        }
         Err(error) => answer.error_code = error.code(),
     }
     answer

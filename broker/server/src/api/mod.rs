@@ -11,17 +11,28 @@ mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
+mod delete_records;
 mod delete_topics;
+mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
+mod describe_log_dirs;
+mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod groups;
 mod init_producer_id;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_delete;
+mod offset_for_leader_epoch;
 mod offsets;
 mod pending;
 mod produce;
+mod reassignments;
 mod resource;
 
 use std::sync::Arc;
@@ -60,11 +71,11 @@ pub fn start(broker: &Arc<Broker>, session: &mut Session, frame: Bytes, caller: 
     };
     let call = Call { broker: broker.clone(), context, caller };
     let body = RequestBody::decode(api, head.version, body)?;
-    dispatch(call, session, body)
+    Ok(dispatch(call, session, body))
 }
 
-fn dispatch(call: Call, session: &mut Session, body: RequestBody) -> Result<Pending, FrameError> {
-    Ok(match body {
+fn dispatch(call: Call, session: &mut Session, body: RequestBody) -> Pending {
+    match body {
         RequestBody::Produce(request) => produce::start(call, request),
         RequestBody::Fetch(request) => fetch::start(call, request),
         RequestBody::ListOffsets(request) => list_offsets::start(call, request),
@@ -87,6 +98,17 @@ fn dispatch(call: Call, session: &mut Session, body: RequestBody) -> Result<Pend
         RequestBody::DescribeConfigs(request) => describe_configs::start(call, request),
         RequestBody::AlterConfigs(request) => alter_configs::replace(call, request),
         RequestBody::IncrementalAlterConfigs(request) => alter_configs::incremental(call, request),
-        other => return Err(FrameError::Unsupported { key: other.api().code(), version: call.context.version }),
-    })
+        RequestBody::DescribeGroups(request) => describe_groups::start(call, request),
+        RequestBody::ListGroups(request) => list_groups::start(call, request),
+        RequestBody::DeleteGroups(request) => delete_groups::start(call, request),
+        RequestBody::OffsetDelete(request) => offset_delete::start(call, request),
+        RequestBody::DeleteRecords(request) => delete_records::start(call, request),
+        RequestBody::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::start(call, request),
+        RequestBody::DescribeLogDirs(request) => describe_log_dirs::start(call, request),
+        RequestBody::ElectLeaders(request) => elect_leaders::start(call, request),
+        RequestBody::AlterPartitionReassignments(request) => reassignments::alter(call, request),
+        RequestBody::ListPartitionReassignments(request) => reassignments::list(call, request),
+        RequestBody::DescribeCluster(request) => describe_cluster::start(call, request),
+        RequestBody::DescribeTopicPartitions(request) => describe_topic_partitions::start(call, request),
+    }
 }

@@ -103,10 +103,13 @@ macro_rules! answers {
 }
 
 answers! {
-    AlterConfigsResponse ApiVersionsResponse CreatePartitionsResponse CreateTopicsResponse DeleteTopicsResponse
-    DescribeConfigsResponse FetchResponse FindCoordinatorResponse HeartbeatResponse IncrementalAlterConfigsResponse
-    InitProducerIdResponse JoinGroupResponse LeaveGroupResponse ListOffsetsResponse MetadataResponse
-    OffsetCommitResponse OffsetFetchResponse ProduceResponse SyncGroupResponse
+    AlterConfigsResponse AlterPartitionReassignmentsResponse ApiVersionsResponse CreatePartitionsResponse
+    CreateTopicsResponse DeleteGroupsResponse DeleteRecordsResponse DeleteTopicsResponse DescribeClusterResponse
+    DescribeConfigsResponse DescribeGroupsResponse DescribeLogDirsResponse DescribeTopicPartitionsResponse
+    ElectLeadersResponse FetchResponse FindCoordinatorResponse HeartbeatResponse IncrementalAlterConfigsResponse
+    InitProducerIdResponse JoinGroupResponse LeaveGroupResponse ListGroupsResponse ListOffsetsResponse
+    ListPartitionReassignmentsResponse MetadataResponse OffsetCommitResponse OffsetDeleteResponse OffsetFetchResponse
+    OffsetForLeaderEpochResponse ProduceResponse SyncGroupResponse
 }
 
 impl Call {

@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 use tracing::{debug, error, warn};
 
-use super::reserve;
+use super::reserve::{self, Room};
 use crate::replica::{Disk, Flusher, Partition};
 
 /// The topic of the metadata log, which is no partition that clients see.
@@ -235,21 +235,38 @@ impl Directory {
     pub(super) fn checkpoint<'a>(&self, partitions: impl Iterator<Item = &'a Arc<Partition>>) {
         let state = self.state.lock();
         let Some(state) = state.as_ref().filter(|_| !self.is_offline()) else { return };
+        if let Err(error) = self.write_lines(state, partitions)
+            && !self.is_full()
+        {
+            warn!(directory = %self.root.display(), %error, "checkpoints cannot be written");
+        }
+    }
+
+    /// Notes these partitions, and writes the checkpoints where that changed anything. Who holds the state waits for nobody
+    /// else: what another noted before is written by then.
+    fn write_lines<'a>(
+        &self,
+        state: &DirState<DiskFiles>,
+        partitions: impl Iterator<Item = &'a Arc<Partition>>,
+    ) -> io::Result<()> {
         let texts = {
             let mut marks = self.lines.write();
             partitions.filter(|partition| partition.is_open()).for_each(|partition| marks.note(partition));
             if !std::mem::take(&mut marks.is_stale) {
-                return;
+                return Ok(());
             }
             CheckpointTexts::of(&marks.lines)
         };
-        if let Err(error) = state.write_checkpoints(&texts) {
+        state.write_checkpoints(&texts).inspect_err(|error| {
             self.lines.write().is_stale = true;
-            self.write_failed(&error);
-            if !self.is_full() {
-                warn!(directory = %self.root.display(), %error, "checkpoints cannot be written");
-            }
-        }
+            self.write_failed(error);
+        })
+    }
+
+    /// How large its file system is, and how much room it has; `None` where the system does not tell.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        reserve::room(&self.root)
     }
 
     /// Closes the logs of these partitions, and leaves the directory clean if nothing in it is left to recover.
@@ -316,6 +333,13 @@ impl Disk for Directory {
             log_start: line.log_start,
             now,
         }
+    }
+
+    fn record(&self, partitions: &[Arc<Partition>]) -> io::Result<()> {
+        let state = self.state.lock();
+        let state = state.as_ref().filter(|_| !self.is_offline());
+        let state = state.ok_or_else(|| io::Error::other("the directory is not in use"))?;
+        self.write_lines(state, partitions.iter().filter(|partition| self.has(partition)))
     }
 
     fn may_be_short(&self, topic: &str, id: TopicPartition) -> bool {

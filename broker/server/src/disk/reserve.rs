@@ -17,10 +17,25 @@ pub(super) const RESERVE_BYTES: u64 = 1 << 20;
 /// Less is not worth a file.
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
 
+/// A file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Its bytes.
+    pub total_bytes: u64,
+    /// Those that this process may still write.
+    pub free_bytes: u64,
+}
+
+/// The file system of a directory; `None` where the system does not tell.
+pub(super) fn room(root: &Path) -> Option<Room> {
+    let system = rustix::fs::statvfs(root).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+    Some(Room { total_bytes: bytes(system.f_blocks), free_bytes: bytes(system.f_bavail) })
+}
+
 /// The bytes that this process may still write there; `None` where the system does not tell.
 pub(super) fn free_bytes(root: &Path) -> Option<u64> {
-    let system = rustix::fs::statvfs(root).ok()?;
-    Some(system.f_bavail.saturating_mul(system.f_frsize))
+    room(root).map(|room| room.free_bytes)
 }
 
 /// Gives the room back.

@@ -1,10 +1,12 @@
 //! Which partition lies where, and what a directory that fails takes with it.
 
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
 use async_trait::async_trait;
 use broker_model::config::{ConfigValues, TopicClass, TopicConfig};
 use broker_model::{ErrorCode, LeaderEpoch, Offset, TopicId};
+use broker_partition::EpochStart;
 use broker_records::{BatchBuilder, Codec};
 use bytes::Bytes;
 
@@ -23,8 +25,25 @@ impl ColdReader for NoBucket {
         Err(ErrorCode::OffsetOutOfRange)
     }
 
-    async fn offset_for_time(&self, _: TopicPartition, _: Timestamp) -> Result<Option<ColdOffset>, ErrorCode> {
+    async fn offset_for_time(
+        &self,
+        _: TopicPartition,
+        _: Range<Offset>,
+        _: Timestamp,
+    ) -> Result<Option<ColdOffset>, ErrorCode> {
         Ok(None)
+    }
+
+    async fn max_timestamp(&self, _: TopicPartition, _: Range<Offset>) -> Result<Option<ColdOffset>, ErrorCode> {
+        Ok(None)
+    }
+
+    async fn epochs(&self, _: TopicPartition, _: Offset) -> Result<Vec<EpochStart>, ErrorCode> {
+        Ok(Vec::new())
+    }
+
+    async fn begins_at(&self, _: TopicPartition, _: Offset) -> bool {
+        false
     }
 
     fn covers(&self, _: TopicPartition, _: Offset, _: Offset) -> bool {

@@ -2,8 +2,11 @@
 //!
 //! The seam is small: the server's tier wiring implements [`ColdReader`]. Where a topic is not tiered, nothing is cold.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use broker_model::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
+use broker_partition::EpochStart;
 use bytes::Bytes;
 
 use super::partition::Partition;
@@ -21,12 +24,27 @@ pub trait ColdReader: std::fmt::Debug + Send + Sync {
     /// Whole batches from the one that holds `from` on, about `bytes` of them, at least one.
     async fn read(&self, partition: TopicPartition, from: Offset, bytes: usize) -> Result<Vec<Bytes>, ErrorCode>;
 
-    /// The first archived record with this timestamp or a later one.
+    /// The first archived record within a range with this timestamp or a later one.
     async fn offset_for_time(
         &self,
         partition: TopicPartition,
+        within: Range<Offset>,
         from: Timestamp,
     ) -> Result<Option<ColdOffset>, ErrorCode>;
+
+    /// The first archived record within a range with the largest timestamp there.
+    async fn max_timestamp(
+        &self,
+        partition: TopicPartition,
+        within: Range<Offset>,
+    ) -> Result<Option<ColdOffset>, ErrorCode>;
+
+    /// The leader epochs of what is archived below an offset, oldest first.
+    async fn epochs(&self, partition: TopicPartition, below: Offset) -> Result<Vec<EpochStart>, ErrorCode>;
+
+    /// Waits until the archive's durable root begins at `start` or later. False where there is no archive, or where it
+    /// cannot say so for the time being.
+    async fn begins_at(&self, partition: TopicPartition, start: Offset) -> bool;
 
     /// TIER-2: whether local data below `start` may go. A violation is counted and nothing is deleted.
     fn covers(&self, partition: TopicPartition, start: Offset, log_start: Offset) -> bool;
@@ -47,17 +65,45 @@ impl Partition {
         self.cold.read(self.id, from, bytes).await
     }
 
+    /// What lies only in the bucket; `None` where nothing does.
+    fn only_cold(&self) -> Result<Option<Range<Offset>>, ErrorCode> {
+        let ends = self.open_ends()?;
+        Ok((ends.log_start < ends.local_start).then_some(ends.log_start..ends.local_start))
+    }
+
     /// The first record at or after a time that lies only in the bucket; `None` where there is none.
     ///
     /// # Errors
     /// See [`ColdReader`].
     pub async fn cold_offset_for_time(&self, from: Timestamp) -> Result<Option<ColdOffset>, ErrorCode> {
-        let ends = self.open_ends()?;
-        if ends.log_start >= ends.local_start {
-            return Ok(None);
+        match self.only_cold()? {
+            Some(within) => self.cold.offset_for_time(self.id, within, from).await,
+            None => Ok(None),
         }
-        let found = self.cold.offset_for_time(self.id, from).await?;
-        Ok(found.filter(|(offset, ..)| (ends.log_start..ends.local_start).contains(offset)))
+    }
+
+    /// The first record with the largest timestamp of those that lie only in the bucket; `None` where there is none.
+    ///
+    /// # Errors
+    /// See [`ColdReader`].
+    pub async fn cold_max_timestamp(&self) -> Result<Option<ColdOffset>, ErrorCode> {
+        match self.only_cold()? {
+            Some(within) => self.cold.max_timestamp(self.id, within).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The leader epochs of what the bucket holds below an offset, oldest first.
+    ///
+    /// # Errors
+    /// See [`ColdReader`].
+    pub async fn cold_epochs(&self, below: Offset) -> Result<Vec<EpochStart>, ErrorCode> {
+        self.cold.epochs(self.id, below).await
+    }
+
+    /// Waits until the bucket says that the partition begins at `start`. See [`ColdReader::begins_at`].
+    pub async fn archive_begins_at(&self, start: Offset) -> bool {
+        self.cold.begins_at(self.id, start).await
     }
 
     /// The first offset that is not in the bucket; `None` where the partition is not archived.

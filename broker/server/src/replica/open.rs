@@ -37,6 +37,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn place(&self) -> &LogPlace<DiskFiles>;
     /// What the last process left: whether it ended cleanly, what it synced, where the partition began.
     fn hints(&self, topic: &str, partition: TopicPartition, now: Timestamp) -> OpenHints;
+    /// Notes durably where those of these partitions begin that lie here.
+    ///
+    /// # Errors
+    /// The directory cannot be written, failed, or is closed.
+    fn record(&self, partitions: &[Arc<Partition>]) -> io::Result<()>;
     /// The threads that sync the logs of this directory.
     fn flusher(&self) -> &Flusher;
     /// True where the log may end before its archive: it was not closed and the machine restarted since, or its disk may
@@ -221,7 +226,12 @@ impl Partition {
         }
         // A coordinator in this partition may have led it under later epochs than the broker's.
         let epoch = log.epochs().latest().map_or(self.epoch, |latest| latest.max(self.epoch));
-        log.begin_epoch(epoch).map_err(|error| OpenError::Io { path, source: cause_of(error) })?;
+        log.begin_epoch(epoch).map_err(|error| OpenError::Io { path: path.clone(), source: cause_of(error) })?;
+        if !self.config.load().tiered && log.log_start() < log.local_start() {
+            // Retention deleted segments after the last checkpoint, and there is no bucket that would have them.
+            let start = log.local_start();
+            log.advance_log_start(start).map_err(|error| OpenError::Io { path, source: cause_of(error) })?;
+        }
         let reader = log.reader();
         for (from, to) in reader.damaged() {
             error!(partition = %self, %from, %to, "log is damaged here: reads of these offsets fail");

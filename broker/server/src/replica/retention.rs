@@ -37,7 +37,9 @@ impl Partition {
             self.advance_log_start(start)?;
         }
         let high_watermark = open.reader.high_watermark();
-        let (durable_end, retention_ms, retention_bytes) = if config.tiered {
+        // What is not to be shipped goes as if there were no bucket, and the start of what is there moves with it.
+        let ships = config.tiered && !config.copy_disabled;
+        let (durable_end, retention_ms, retention_bytes) = if ships {
             let durable = self.tiered_end().unwrap_or(Offset::ZERO);
             (durable, config.local_retention_ms, config.local_retention_bytes)
         } else {
@@ -52,35 +54,36 @@ impl Partition {
             active.closed = active.bytes > 0;
         }
         let Some(start) = local_start(&facts(&segments), now) else { return Ok(()) };
-        if config.tiered && !self.cold.covers(self.id, start, log_start) {
+        if ships && !self.cold.covers(self.id, start, log_start) {
             return Ok(());
         }
-        self.delete_below(open, (start.min(high_watermark), now), config.tiered);
+        self.delete_below(open, (start.min(high_watermark), now), ships);
         Ok(())
     }
 
     /// Whether something of a log that is not open may have to go, from what its files say. True where they cannot tell.
     fn may_be_due(&self, config: &TopicConfig, now: Timestamp) -> bool {
         let Some(found) = Found::of(&self.disk.root().join(self.directory())) else { return false };
-        let (retention_ms, retention_bytes) = if config.tiered {
+        let ships = config.tiered && !config.copy_disabled;
+        let (retention_ms, retention_bytes) = if ships {
             (config.local_retention_ms, config.local_retention_bytes)
         } else {
             (config.retention_ms, config.retention_bytes)
         };
-        if config.tiered && self.tiered_end().is_none_or(|end| end <= found.oldest_base) {
+        if ships && self.tiered_end().is_none_or(|end| end <= found.oldest_base) {
             return false;
         }
         let by_size = retention_bytes.is_some_and(|bytes| found.bytes > u64::try_from(bytes).unwrap_or(0));
         by_size || retention_ms.is_some_and(|ms| found.oldest_time().is_none_or(|time| time.plus_ms(ms) <= now))
     }
 
-    fn delete_below(&self, open: &Open, (start, now): (Offset, Timestamp), is_tiered: bool) {
+    fn delete_below(&self, open: &Open, (start, now): (Offset, Timestamp), ships: bool) {
         let mut log = open.writer.lock();
         let deleted = (|| {
             if start >= open.reader.end() {
                 log.roll(now)?;
             }
-            if !is_tiered {
+            if !ships {
                 log.advance_log_start(start)?;
             }
             log.delete_segments_below(start)
@@ -120,7 +123,44 @@ impl Partition {
         }
     }
 
-    /// The partition begins at `start` now: retention in the bucket, or a DeleteRecords, moved it.
+    /// Deletes what lies before an offset; -1 stands for the high watermark. Gives the offset at which the partition
+    /// begins now at the latest. It is seen at once, but lasts only when [`Disk::record`](super::Disk::record) or the
+    /// archive says so too. Waits for the disk.
+    ///
+    /// # Errors
+    /// As Kafka: POLICY_VIOLATION where `cleanup.policy` does not delete, OFFSET_OUT_OF_RANGE beyond the high watermark,
+    /// KAFKA_STORAGE_ERROR where the log cannot be used.
+    pub fn delete_records_before(&self, offset: i64) -> Result<Offset, ErrorCode> {
+        const HIGH_WATERMARK: i64 = -1;
+        let ends = self.open_ends()?;
+        if !self.config().cleanup.delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        let start = if offset == HIGH_WATERMARK { ends.high_watermark } else { Offset(offset) };
+        if start < Offset::ZERO || start > ends.high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let open = self.open()?;
+        if start > open.reader.log_start()
+            && let Err(error) = open.writer.lock().advance_log_start(start)
+        {
+            warn!(partition = %self, %error, "log start cannot be advanced");
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        self.append_times.lock().tell();
+        Ok(start)
+    }
+
+    /// Bytes of the local log; of one that is not open, those of its files.
+    #[must_use]
+    pub fn local_bytes(&self) -> u64 {
+        match self.opened() {
+            Some(open) => open.reader.size_bytes(),
+            None => Found::of(&self.disk.root().join(self.directory())).map_or(0, |found| found.bytes),
+        }
+    }
+
+    /// The partition begins at `start` now: retention in the bucket moved it.
     ///
     /// # Errors
     /// The log cannot be opened.

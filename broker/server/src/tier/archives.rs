@@ -206,6 +206,7 @@ pub(super) fn rules(tier: &Tier, config: &TopicConfig) -> Rules {
         retention_bytes: config.retention_bytes.map(size),
         id_life_ms: ID_LIFE_MS,
         grace_ms: GRACE_MS,
+        copies: !config.copy_disabled,
         spare_ids: SPARE_IDS,
     }
 }

@@ -114,6 +114,7 @@ async fn purge_partition(
         retention_bytes: None,
         id_life_ms: 0,
         grace_ms: 0,
+        copies: true,
         spare_ids: 0,
     };
     let config = ArchiveConfig {

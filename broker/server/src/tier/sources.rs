@@ -1,12 +1,14 @@
 //! The tier's reader as fetches and the gateway of this process ask for it: there from the start, open a moment later.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use broker_model::{ErrorCode, Offset, Timestamp, TopicPartition};
+use broker_partition::EpochStart;
 use bytes::Bytes;
 use gateway_http::{ColdBounds, ColdSource, Slice, SourceError, TimeWindow};
-use tiering_tier::{ColdError, ColdErrorKind, TierReader, invariants};
+use tiering_tier::{ColdError, ColdErrorKind, TierReader, TimeHit, invariants};
 
 use super::Tier;
 use crate::replica::{ColdOffset, ColdReader};
@@ -21,11 +23,20 @@ fn code(error: &ColdError) -> ErrorCode {
     }
 }
 
+fn plain(hit: TimeHit) -> ColdOffset {
+    (hit.offset, hit.timestamp, hit.leader_epoch)
+}
+
+impl Tier {
+    fn cold_reader(&self) -> Result<&TierReader, ErrorCode> {
+        self.reader.get().ok_or(ErrorCode::OffsetNotAvailable)
+    }
+}
+
 #[async_trait]
 impl ColdReader for Tier {
     async fn read(&self, partition: TopicPartition, from: Offset, bytes: usize) -> Result<Vec<Bytes>, ErrorCode> {
-        let reader = self.reader.get().ok_or(ErrorCode::OffsetNotAvailable)?;
-        let read = reader.read(&partition, from, bytes).await;
+        let read = self.cold_reader()?.read(&partition, from, bytes).await;
         read.map(|read| read.batches).map_err(|error| {
             tracing::debug!(%partition, %from, %error, "cold read failed");
             code(&error)
@@ -35,11 +46,32 @@ impl ColdReader for Tier {
     async fn offset_for_time(
         &self,
         partition: TopicPartition,
+        within: Range<Offset>,
         from: Timestamp,
     ) -> Result<Option<ColdOffset>, ErrorCode> {
-        let reader = self.reader.get().ok_or(ErrorCode::OffsetNotAvailable)?;
-        let found = reader.offset_for_time(&partition, from).await.map_err(|error| code(&error))?;
-        Ok(found.map(|hit| (hit.offset, hit.timestamp, hit.leader_epoch)))
+        let found = self.cold_reader()?.offset_for_time_in(&partition, from, within).await;
+        found.map(|found| found.map(plain)).map_err(|error| code(&error))
+    }
+
+    async fn max_timestamp(
+        &self,
+        partition: TopicPartition,
+        within: Range<Offset>,
+    ) -> Result<Option<ColdOffset>, ErrorCode> {
+        let found = self.cold_reader()?.max_timestamp_in(&partition, within).await;
+        found.map(|found| found.map(plain)).map_err(|error| code(&error))
+    }
+
+    async fn epochs(&self, partition: TopicPartition, below: Offset) -> Result<Vec<EpochStart>, ErrorCode> {
+        let found = self.cold_reader()?.epochs(&partition, below).await.map_err(|error| code(&error))?;
+        Ok(found.into_iter().map(|entry| EpochStart { epoch: entry.epoch, start: entry.start }).collect())
+    }
+
+    async fn begins_at(&self, partition: TopicPartition, start: Offset) -> bool {
+        match self.uploader.handle(&partition) {
+            Some(archive) => archive.reaches_start(start).await,
+            None => false,
+        }
     }
 
     fn covers(&self, partition: TopicPartition, start: Offset, log_start: Offset) -> bool {

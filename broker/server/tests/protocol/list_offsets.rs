@@ -1,6 +1,7 @@
 //! ListOffsets: the sentinels in the versions that have them, and search by time.
 
 use broker_records::Codec;
+use broker_wire::messages::list_offsets_request::ListOffsetsPartition;
 
 use crate::support::Server;
 use crate::support::requests::{TIME, Topic, append, batch, batch_at, create, list, list_request, only};
@@ -29,7 +30,7 @@ fn each_sentinel_is_known_from_its_version_on() {
             assert_eq!((answer.offset, answer.timestamp), (offset, timestamp), "{sentinel} in v{version}");
         }
     }
-    assert_eq!(list(&mut client, 11, &topic, -7).error_code, 42);
+    assert_eq!(list(&mut client, 11, &topic, -7).error_code, 35, "no version has it");
 }
 
 #[test]
@@ -90,4 +91,38 @@ fn what_is_not_there_and_claimed_epochs_are_told() {
     let mut request = list_request(&topic, 0, -1);
     request.topics[0].partitions[0].current_leader_epoch = 1000;
     assert_eq!(only(only(client.call(11, &request).topics).partitions).error_code, 75);
+}
+
+#[test]
+fn a_partition_that_is_asked_twice_is_refused_once() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let topic = create(&mut client, "t", 2, &[]);
+    let mut request = list_request(&topic, 0, -1);
+    let again = request.topics[0].partitions[0].clone();
+    let other = ListOffsetsPartition { partition_index: 1, ..again.clone() };
+    request.topics[0].partitions.extend([other, again]);
+    let rows = only(client.call(11, &request).topics).partitions;
+    let rows: Vec<_> = rows.iter().map(|row| (row.partition_index, row.error_code, row.offset)).collect();
+    assert_eq!(rows, [(0, 42, -1), (1, 0, 0)]);
+}
+
+#[test]
+fn a_log_that_is_not_open_yet_answers_like_one_that_is() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    let topic = create(&mut client, "t", 1, &[("remote.storage.enable", "false")]);
+    append(&mut client, &topic, 0, batch(&["0", "1", "2"]));
+    for sentinel in [-1, -2, -3, -4, -5, TIME + 1] {
+        let before = list(&mut client, 11, &topic, sentinel);
+        assert_eq!(server.terminate().status.code(), Some(0));
+        server.start_again();
+        client = server.connect();
+        let after = list(&mut client, 11, &topic, sentinel);
+        assert_eq!(
+            (after.error_code, after.offset, after.timestamp),
+            (0, before.offset, before.timestamp),
+            "{sentinel}"
+        );
+    }
 }

@@ -9,14 +9,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alter_configs;
+mod cluster;
 mod configs;
+mod create_partitions;
+mod delete_records;
 mod dirs;
 mod edges;
 mod fetch;
+mod group_admin;
+mod group_members;
 mod groups;
 mod hostile;
+mod leader_epochs;
 mod lifecycle;
 mod list_offsets;
+mod log_dirs;
+mod metadata;
 mod pipelining;
 mod produce;
 mod together;

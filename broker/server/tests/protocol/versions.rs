@@ -11,17 +11,19 @@ use broker_wire::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use broker_wire::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, FindCoordinatorRequest, HeartbeatRequest,
-    InitProducerIdRequest,
+    ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, DescribeTopicPartitionsRequest,
+    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, ListPartitionReassignmentsRequest,
 };
 use broker_wire::{ApiKey, Decoder, Encoder, RequestHead};
 
+use crate::group_admin;
 use crate::groups::{fetch_offsets, fetched};
 use crate::support::requests::{
     BY_ID, Topic, append, batch, bytes_of, creatable, create, create_request, fetch_request, join_request,
     list_request, member_id, only, only_member, partitions, produce_request, sync_request,
 };
 use crate::support::{Client, Server};
+use crate::{alter_configs, cluster, create_partitions, delete_records, leader_epochs, log_dirs};
 
 /// A topic that has two records in partition 0.
 struct World {
@@ -63,7 +65,39 @@ impl World {
             ApiKey::DeleteTopics => self.delete_topics(version),
             ApiKey::InitProducerId => self.init_producer_id(version),
             ApiKey::DescribeConfigs => self.describe_configs(version),
-            other => panic!("{other:?} is advertised, and has no test"),
+            ApiKey::AlterConfigs => alter_configs::replace_version(&mut self.client, version),
+            ApiKey::CreatePartitions => create_partitions::version(&mut self.client, version),
+            ApiKey::IncrementalAlterConfigs => alter_configs::incremental_version(&mut self.client, version),
+            ApiKey::DescribeGroups => group_admin::describe_version(&mut self.client, version),
+            ApiKey::ListGroups => group_admin::list_version(&mut self.client, version),
+            ApiKey::DeleteGroups => group_admin::delete_version(&mut self.client, version),
+            ApiKey::OffsetDelete => group_admin::offset_delete_version(&mut self.client, version),
+            ApiKey::DeleteRecords => assert_eq!(delete_records::delete(&mut self.client, version, "world", 0), (0, 0)),
+            ApiKey::OffsetForLeaderEpoch => {
+                let end = leader_epochs::ask(&mut self.client, version, "world", (-1, i32::MAX));
+                assert_eq!((end.error_code, end.end_offset), (0, -1));
+            }
+            ApiKey::DescribeLogDirs => assert_eq!(log_dirs::all(&mut self.client, version).results.len(), 1),
+            ApiKey::ElectLeaders => {
+                let (error, topics) = cluster::elect(&mut self.client, version, 0, Some(&[("world", &[0])]));
+                assert_eq!((error, topics), (0, vec![("world".to_owned(), vec![(0, 84)])]));
+            }
+            ApiKey::AlterPartitionReassignments => {
+                assert_eq!(cluster::reassign(&mut self.client, version, "world", Some(&[1])), 0);
+            }
+            ApiKey::ListPartitionReassignments => {
+                let answer = self.client.call(version, &ListPartitionReassignmentsRequest::default());
+                assert_eq!((answer.error_code, answer.topics.len()), (0, 0));
+            }
+            ApiKey::DescribeCluster => {
+                let answer = cluster::describe(&mut self.client, version, true, 1);
+                assert_eq!((answer.error_code, answer.brokers.len()), (0, 1));
+            }
+            ApiKey::DescribeTopicPartitions => {
+                let request = DescribeTopicPartitionsRequest { response_partition_limit: 100, ..Default::default() };
+                let answer = self.client.call(version, &request);
+                assert!(answer.topics.iter().any(|topic| topic.name.as_deref() == Some("world")));
+            }
         }
     }
 
@@ -293,7 +327,7 @@ fn a_future_version_of_api_versions_is_answered_in_version_0() {
 fn what_is_not_advertised_ends_its_connection_only() {
     let server = Server::start();
     let mut other = server.connect();
-    let asks = [(ApiKey::DescribeCluster.code(), 0), (1, 3), (1, 19), (0, 14), (999, 0), (-1, 0), (3, -1)];
+    let asks = [(24, 0), (1, 3), (1, 19), (0, 14), (999, 0), (-1, 0), (3, -1)];
     for (api_key, version) in asks {
         let mut client = server.connect();
         let mut out = Encoder::frame();

@@ -214,7 +214,22 @@ asks! {
     CreateTopics CreateTopicsRequest CreateTopicsResponse
     DeleteTopics DeleteTopicsRequest DeleteTopicsResponse
     InitProducerId InitProducerIdRequest InitProducerIdResponse
+    DescribeGroups DescribeGroupsRequest DescribeGroupsResponse
+    ListGroups ListGroupsRequest ListGroupsResponse
+    DeleteGroups DeleteGroupsRequest DeleteGroupsResponse
+    OffsetDelete OffsetDeleteRequest OffsetDeleteResponse
     DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse
+    AlterConfigs AlterConfigsRequest AlterConfigsResponse
+    CreatePartitions CreatePartitionsRequest CreatePartitionsResponse
+    IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse
+    DeleteRecords DeleteRecordsRequest DeleteRecordsResponse
+    OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
+    DescribeLogDirs DescribeLogDirsRequest DescribeLogDirsResponse
+    ElectLeaders ElectLeadersRequest ElectLeadersResponse
+    AlterPartitionReassignments AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse
+    ListPartitionReassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse
+    DescribeCluster DescribeClusterRequest DescribeClusterResponse
+    DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse
 }
 
 /// One connection.

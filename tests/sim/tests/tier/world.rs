@@ -77,6 +77,7 @@ impl World {
             retention_bytes: (random.below(3) == 0).then_some(2_000 + random.below(20_000)),
             id_life_ms: HOUR,
             grace_ms: 20 * MINUTE,
+            copies: true,
             spare_ids: 1 + random.below(3) as usize,
         };
         let prefix = PartitionPrefix::new("sim", TopicId([7; 16]), PartitionIndex(0)).expect("the name is legal");

@@ -37,6 +37,7 @@ async fn what_is_shipped_is_exported() {
             retention_bytes: None,
             id_life_ms: 3_600_000,
             grace_ms: 3_600_000,
+            copies: true,
             spare_ids: 2,
         },
         puts_in_flight: 2,

@@ -7,6 +7,7 @@ use broker_model::{Offset, Timestamp, TopicPartition};
 use parking_lot::RwLock;
 use tiering_manifest::{PartitionPrefix, Root};
 use tiering_plan::Rules;
+use tokio::sync::Notify;
 
 use super::{ArchiveConfig, ShipError, ShipErrorKind};
 use crate::invariants;
@@ -50,6 +51,8 @@ struct Shared {
     /// The archive sleeps: the next move of the log rings.
     listens: AtomicBool,
     alarm: OnceLock<Alarm>,
+    /// Rung when a root is durable, and when a step fails.
+    turned: Notify,
 }
 
 /// A view of an archive. Cheap to clone; it outlives the archive.
@@ -75,6 +78,7 @@ impl ArchiveHandle {
             woken: AtomicBool::new(false),
             listens: AtomicBool::new(false),
             alarm: OnceLock::new(),
+            turned: Notify::new(),
         }))
     }
 
@@ -106,6 +110,30 @@ impl ArchiveHandle {
     #[must_use]
     pub fn start(&self) -> Option<Offset> {
         self.0.root.read().as_ref().map(|root| root.log_start)
+    }
+
+    /// Waits until a durable root begins at `start` or beyond. The archive takes a step at once; its log says where the
+    /// partition begins by now. False where that cannot be expected soon: the store fails, or the archive halted.
+    pub async fn reaches_start(&self, start: Offset) -> bool {
+        let has_it = || self.start().is_some_and(|known| known >= start);
+        let is_well = || self.0.stats.read().last_error.is_none();
+        if has_it() {
+            return true;
+        }
+        // What failed before says nothing of now, but a step that fails is not tried again at once.
+        if !is_well() {
+            return false;
+        }
+        self.notify();
+        loop {
+            let turned = self.0.turned.notified();
+            tokio::pin!(turned);
+            turned.as_mut().enable();
+            if has_it() || !is_well() {
+                return has_it();
+            }
+            turned.await;
+        }
     }
 
     /// True once this incarnation has taken the root from the bucket.
@@ -193,6 +221,7 @@ impl ArchiveHandle {
         *self.0.root.write() = Some(Arc::clone(root));
         self.0.held.store(true, Ordering::Release);
         self.0.stats.write().swaps += 1;
+        self.0.turned.notify_waiters();
     }
 
     pub(super) fn shipped(&self, objects: usize, bytes: u64) {
@@ -233,6 +262,8 @@ impl ArchiveHandle {
             });
             tracing::error!(partition = %self.partition(), error = %error, "shipping halted");
         }
+        drop(stats);
+        self.0.turned.notify_waiters();
     }
 
     /// Halts the archive from outside: its task died.

@@ -405,3 +405,50 @@ async fn an_archive_is_restless_while_its_log_moves_and_hears_the_next_move() {
     handle.log_moved();
     assert_eq!(rung(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_before_it_was_shipped_is_never_shipped() {
+    let world = World::new();
+    world.produce(10);
+    let mut archive = world.archive(1);
+    drive(&mut archive).await.unwrap();
+    world.produce(10);
+    // In the middle of a batch that is not shipped yet.
+    world.log.advance_log_start(Offset(62));
+    let puts = world.meter.requests(Operation::Put);
+    drive(&mut archive).await.unwrap();
+    let root = archive.handle().root().unwrap();
+    assert_eq!((root.start, root.log_start, root.end), (Offset(62), Offset(62), Offset(80)));
+    let content = world.log.content();
+    assert_eq!(world.read_all(archive.handle()).await, content[15..], "from the batch that holds the start");
+    let shipped: u64 = root.entries.iter().map(|entry| entry.length).sum();
+    assert_eq!(shipped, content[15..].iter().map(|batch| batch.len() as u64).sum::<u64>());
+    assert!(world.meter.requests(Operation::Put) > puts);
+    world.verified().await;
+    world.pass(120_000);
+    drive(&mut archive).await.unwrap();
+    let report = world.verified().await;
+    assert_eq!(report.objects, report.partitions[0].objects + 1, "what was cold is freed: {report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_start_hears_when_it_is_durable_or_cannot_be() {
+    let world = World::new();
+    world.produce(10);
+    let mut archive = world.archive(1);
+    drive(&mut archive).await.unwrap();
+    let handle = archive.handle().clone();
+    assert!(handle.reaches_start(Offset(0)).await);
+    world.log.advance_log_start(Offset(20));
+    let (reached, driven) = tokio::join!(handle.reaches_start(Offset(20)), drive(&mut archive));
+    driven.unwrap();
+    assert!(reached && handle.root().unwrap().log_start == Offset(20));
+    world.log.advance_log_start(Offset(30));
+    world.faulty.outage(Outage::Begins);
+    let (reached, driven) = tokio::join!(handle.reaches_start(Offset(30)), drive(&mut archive));
+    assert!(!reached && driven.is_err(), "the store is away");
+    assert!(!handle.reaches_start(Offset(30)).await, "and is known to be");
+    world.faulty.outage(Outage::Ends);
+    drive(&mut archive).await.unwrap();
+    assert!(handle.reaches_start(Offset(30)).await);
+}

@@ -7,8 +7,10 @@
 //! A root may be older than the bucket: an object that is gone is looked for once more with a fresh root before it is
 //! called lost. A read that is dropped loses nothing: its fills go on in the cache, and the next read finds them.
 //!
-//! Start reading at [`TierReader::read`]; `source.rs` finds the entry of an offset, `object.rs` fetches.
+//! Start reading at [`TierReader::read`]; `source.rs` finds the entry of an offset, `object.rs` fetches, `by_time.rs` finds
+//! records by their time.
 
+mod by_time;
 mod object;
 mod source;
 
@@ -344,37 +346,6 @@ impl TierReader {
                 }
             }
         });
-    }
-
-    /// The first record at or after `time`, where it is in the tier.
-    ///
-    /// # Errors
-    /// See [`ColdErrorKind`].
-    pub async fn offset_for_time(
-        &self,
-        partition: &TopicPartition,
-        time: Timestamp,
-    ) -> Result<Option<TimeHit>, ColdError> {
-        let source = self.source(partition)?;
-        let fetcher = &self.shared.fetcher;
-        let root = source.root(fetcher).await?;
-        let mut at = root.log_start;
-        while at < root.end {
-            let Some(entry) = source.entry_by_time(fetcher, &root, at, time).await? else { return Ok(None) };
-            let key = source.prefix().join(&entry.key);
-            let index = fetcher.index(&key, &entry).await?;
-            for (number, block) in index.blocks.blocks().iter().enumerate() {
-                if block.max_timestamp < time || block.last < at {
-                    continue;
-                }
-                let content = fetcher.block(&key, number, block).await?;
-                if let Some(hit) = object::first_at(&content, &key, at, time)? {
-                    return Ok(Some(hit));
-                }
-            }
-            at = entry.end;
-        }
-        Ok(None)
     }
 
     /// The leader epoch of the batch that contains this offset.

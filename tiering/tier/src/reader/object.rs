@@ -133,3 +133,28 @@ pub(super) fn first_at(content: &Bytes, key: &str, at: Offset, time: Timestamp) 
     }
     Ok(None)
 }
+
+/// The largest timestamp of these batches' records from one offset on and below another; -1 where there is none.
+pub(super) fn largest_time(
+    content: &Bytes,
+    key: &str,
+    (from, until): (Offset, Offset),
+) -> Result<Timestamp, StoreError> {
+    let failed = |error: broker_records::BatchError| wrong(key, &error.to_string());
+    let mut largest = Timestamp::NONE;
+    for batch in broker_records::batches(content) {
+        let (head, bytes) = batch.map_err(failed)?;
+        let is_outside = head.next_offset() <= from || head.base_offset >= until;
+        if is_outside || head.max_timestamp <= largest || head.is_control() {
+            continue;
+        }
+        let decoded = broker_records::decode(bytes, DECOMPRESSED_BATCH_BYTES_MAX).map_err(failed)?;
+        for record in decoded.records() {
+            let record = record.map_err(failed)?;
+            if record.offset >= from && record.offset < until {
+                largest = largest.max(record.timestamp);
+            }
+        }
+    }
+    Ok(largest)
+}

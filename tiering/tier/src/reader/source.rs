@@ -116,16 +116,21 @@ impl Source {
         }
     }
 
-    /// The first entry from `at` on that has a record at or after `time`.
+    /// The first entry from `at` on that has a record at or after `time`, and may have one before `before`.
     pub(super) async fn entry_by_time(
         &self,
         fetcher: &Fetcher,
         root: &Root,
         at: Offset,
-        time: Timestamp,
+        (time, before): (Timestamp, Timestamp),
     ) -> Result<Option<Entry>, ColdError> {
-        let wanted = |entry: &&Entry| entry.end > at && entry.max_timestamp >= time;
-        for group in root.groups.iter().filter(|group| group.end > at && group.max_timestamp >= time) {
+        let wanted = |entry: &&Entry| {
+            let is_later = entry.min_timestamp >= before && entry.min_timestamp != Timestamp::NONE;
+            entry.end > at && entry.max_timestamp >= time && !is_later
+        };
+        let first = root.groups.partition_point(|group| group.end <= at);
+        let groups = root.groups.get(first..).unwrap_or_default();
+        for group in groups.iter().filter(|group| group.max_timestamp >= time) {
             let content = self.group(fetcher, group).await?;
             let live = content.entries.get(group.skip as usize..).unwrap_or_default();
             if let Some(entry) = live.iter().find(wanted) {
@@ -135,7 +140,7 @@ impl Source {
         Ok(root.entries.iter().find(wanted).cloned())
     }
 
-    async fn group(&self, fetcher: &Fetcher, group: &GroupRef) -> Result<Arc<Group>, ColdError> {
+    pub(super) async fn group(&self, fetcher: &Fetcher, group: &GroupRef) -> Result<Arc<Group>, ColdError> {
         if let Some((_, content)) = self.groups.lock().iter().find(|(known, _)| known.name == group.name) {
             return Ok(Arc::clone(content));
         }
