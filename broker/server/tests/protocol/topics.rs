@@ -22,6 +22,10 @@ fn named(name: &str) -> DeleteTopicState {
     DeleteTopicState { name: Some(name.into()), ..Default::default() }
 }
 
+fn errors_of(responses: Vec<DeletableTopicResult>) -> Vec<(Option<String>, i16)> {
+    responses.into_iter().map(|row| (row.name.map(|name| name.to_string()), row.error_code)).collect()
+}
+
 fn metadata_error(client: &mut Client, name: &str) -> i16 {
     let topics = Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]);
     let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
@@ -60,7 +64,11 @@ fn what_cannot_be_made_is_refused_with_a_reason() {
         (creatable("t", 1, &[("retention.ms", "soon")]), 40, "retention.ms"),
         (creatable("t", 1, &[("retention.ms", "-5")]), 40, "retention.ms"),
         (creatable("t", 1, &[("cleanup.policy", "burn")]), 40, "cleanup.policy"),
-        (creatable("t", 1, &[("no.such.key", "1")]), 40, "no.such.key"),
+        (creatable("t", 1, &[("no.such.key", "1")]), 40, "Unknown topic config name: no.such.key"),
+        (creatable("t", 1, &[("compression.type", "brotli")]), 40, "compression.type"),
+        (creatable("there", 1, &[("no.such.key", "1")]), 36, "Topic 'there' already exists."),
+        (creatable("__cluster_metadata", 1, &[]), 42, "prohibited"),
+        (CreatableTopic { replication_factor: 3, ..creatable("t", 0, &[]) }, 37, "non-positive"),
     ];
     for (topic, error, word) in cases {
         let shown = format!("{topic:?}");
@@ -133,6 +141,35 @@ fn topics_are_deleted_by_name_and_by_id() {
     }
     let gone = delete(&mut client, DeleteTopicState { name: None, topic_id: two.id });
     assert_eq!((gone.error_code, gone.name), (100, None));
+}
+
+#[test]
+fn a_topic_that_is_named_twice_or_in_two_ways_is_not_deleted() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let one = create(&mut client, "one", 1, &[]);
+    let both = DeleteTopicState { name: Some("one".into()), topic_id: one.id };
+    let topics = vec![named("one"), named("nobody"), named("one"), DeleteTopicState::default(), both];
+    let answer = client.call(6, &DeleteTopicsRequest { topics, timeout_ms: 1000, ..Default::default() });
+    let named = |name: &str| Some(name.to_owned());
+    let expected = [(named("one"), 42), (named("nobody"), 3), (None, 42), (named("one"), 42)];
+    assert_eq!(errors_of(answer.responses), expected);
+    let id = || DeleteTopicState { name: None, topic_id: one.id };
+    let request = DeleteTopicsRequest { topics: vec![id(), id()], timeout_ms: 1000, ..Default::default() };
+    assert_eq!(errors_of(client.call(6, &request).responses), [(None, 42)]);
+    assert_eq!(metadata_error(&mut client, "one"), 0);
+}
+
+#[test]
+fn where_topics_cannot_be_deleted_the_request_says_so_in_its_version() {
+    let server = Server::with(&["delete.topic.enable=false"]);
+    let mut client = server.connect();
+    create(&mut client, "t", 1, &[]);
+    assert_eq!(delete(&mut client, named("t")).error_code, 73);
+    for (version, error) in [(2, 42), (3, 73)] {
+        let request = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
+        assert_eq!(only(client.call(version, &request).responses).error_code, error);
+    }
 }
 
 #[test]
