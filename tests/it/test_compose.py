@@ -3,6 +3,7 @@
 No engine is needed. What the image itself does is in `test_images`.
 """
 
+import os
 import re
 import shutil
 import socket
@@ -112,6 +113,32 @@ def test_the_scripts_are_valid_bash(name: str) -> None:
         subprocess.run(["bash", "-n", str(REPOSITORY / name)], check=True)
     else:
         assert name.endswith((".properties", ".md")), f"{name} is no script"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--bootstrap-server b:1 --list", "topic list --bootstrap-server b:1 --internal"),
+        ("--list --exclude-internal --bootstrap-server=b:1", "topic list --bootstrap-server b:1"),
+        (
+            "--create --if-not-exists --topic t --partitions 3 --replication-factor 1 --config a=b=c --bootstrap-server b:1",
+            "topic create --if-not-exists --partitions 3 --replication-factor 1 --config a=b=c --bootstrap-server b:1 t",
+        ),
+        ("--bootstrap-server b:1 --delete --topic=t --if-exists", "topic delete --bootstrap-server b:1 --if-exists t"),
+        ("--bootstrap-server b:1 --describe", ""),
+        ("--bootstrap-server b:1 --list --create", ""),
+        ("--bootstrap-server b:1 --list --at-min-isr-partitions", ""),
+        ("--bootstrap-server", ""),
+    ],
+)
+def test_words_of_kafkas_topic_tool_are_said_to_stratas(tmp_path: Path, words: str, said: str) -> None:
+    program = tmp_path / "strata"
+    program.write_text('#!/bin/sh\nprintf "%s" "$*"\n')
+    program.chmod(0o755)
+    script = REPOSITORY / "infra/docker/root/opt/kafka/bin/kafka-topics.sh"
+    variables = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([str(script), *words.split()], env=variables, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == (said, 0 if said else 1), done.stderr
 
 
 @pytest.mark.minio

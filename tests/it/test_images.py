@@ -86,7 +86,9 @@ def use(one: Container, bootstrap: str, topic: str = "greetings") -> dict:
         ("file.yaml", ["localhost:9092"], 5, 4, "/var/lib/kafka/data"),
     ],
 )
-def test_a_tutorial_runs_with_the_images_name_changed(run, file: str, doors: list[str], node: int, partitions: int, data: str):
+def test_a_tutorial_runs_with_the_images_name_changed(
+    run, file: str, doors: list[str], node: int, partitions: int, data: str
+) -> None:
     one = run(file).start()
     for number, door in enumerate(doors):
         said = use(one, door, f"topic-{number}")
