@@ -115,7 +115,7 @@ pub enum ServeError {
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     system::raise_open_files();
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let data = runtime("data", DATA_THREADS_MIN.max(2 * cores))?;
+    let data = runtime("data", settings.network.threads.unwrap_or(DATA_THREADS_MIN.max(2 * cores)))?;
     let cold = runtime("cold", cores.max(2))?;
     let control = runtime("control", cores.max(2))?;
     control.block_on(async {

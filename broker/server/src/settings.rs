@@ -109,6 +109,8 @@ pub struct NetworkSettings {
     pub queued_bytes_max: Option<usize>,
     /// Incremental fetch sessions that are kept.
     pub fetch_sessions_max: usize,
+    /// Threads that serve connections and requests; `None` leaves it to the machine's size.
+    pub threads: Option<usize>,
     /// Bytes of a connection's send buffer; `None` leaves it to the system.
     pub send_buffer_bytes: Option<usize>,
     /// Connections that wait to be accepted.
@@ -250,6 +252,9 @@ fn network_settings(values: &ConfigValues) -> NetworkSettings {
         request_bytes_max: values.get(network::SOCKET_REQUEST_MAX_BYTES),
         queued_bytes_max: usize::try_from(values.get(network::QUEUED_MAX_REQUEST_BYTES)).ok(),
         fetch_sessions_max: usize::try_from(values.get(network::FETCH_SESSION_SLOTS)).unwrap_or(0),
+        threads: values
+            .is_set(network::NUM_IO_THREADS)
+            .then(|| values.get(network::NUM_IO_THREADS).unsigned_abs() as usize),
         send_buffer_bytes: usize::try_from(values.get(network::SOCKET_SEND_BUFFER_BYTES)).ok(),
         backlog: values.get(network::SOCKET_LISTEN_BACKLOG_SIZE),
         connections_max: values.get(network::MAX_CONNECTIONS),

@@ -22,6 +22,8 @@ configs! { BrokerKey, Broker;
     SOCKET_REQUEST_MAX_BYTES: i32 = "socket.request.max.bytes", Some("104857600"), at_least(1024);
     /// Bytes of the requests of all connections together; who sends more waits. -1 means 256 MiB.
     QUEUED_MAX_REQUEST_BYTES: i64 = "queued.max.request.bytes", Some("-1"), at_least(-1);
+    /// Threads that serve connections and requests. When it is not given there are at least 8, and two for each core.
+    NUM_IO_THREADS: i32 = "num.io.threads", Some("8"), at_least(1);
     /// The send buffer of a connection in bytes; -1 leaves it to the system. Small ones keep what consumers are sent in
     /// the processor's cache; over long distances a larger one, or -1, fills the line.
     SOCKET_SEND_BUFFER_BYTES: i32 = "socket.send.buffer.bytes", Some("102400"), at_least(-1);

@@ -35,8 +35,6 @@ configs! { BrokerKey, Broker;
 
     /// Threads for the network.
     NUM_NETWORK_THREADS: i32 = "num.network.threads", Some("3"), dynamic(), noted(OWN_THREADS);
-    /// Threads for requests.
-    NUM_IO_THREADS: i32 = "num.io.threads", Some("8"), dynamic(), noted(OWN_THREADS);
     /// Threads for the background.
     BACKGROUND_THREADS: i32 = "background.threads", Some("10"), dynamic(), noted(OWN_THREADS);
     /// Requests that wait for a thread.
