@@ -32,6 +32,8 @@ use crate::topics::FoundPartition;
 
 /// Versions from here name topics by id (KIP-516).
 const VERSION_TOPIC_IDS: i16 = 13;
+/// The isolation level of a consumer that does not want records of aborted transactions (KIP-98).
+const READ_COMMITTED: i8 = 1;
 /// A cold read is given at least this long, as Kafka's `remote.fetch.max.wait.ms`.
 const COLD_WAIT_MIN: Duration = Duration::from_millis(500);
 
@@ -65,6 +67,7 @@ struct Fetch {
     bytes_min: usize,
     bytes_max: usize,
     wait: Duration,
+    is_read_committed: bool,
 }
 
 /// A Fetch that waits for records.
@@ -167,6 +170,7 @@ impl Fetch {
             bytes_max,
             bytes_min: size(request.min_bytes).min(bytes_max),
             wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+            is_read_committed: request.isolation_level == READ_COMMITTED,
         })
     }
 
@@ -274,11 +278,14 @@ impl Fetch {
     }
 
     fn answer_one(&self, partition: i32, (look, ends): (Look, Ends), bodies: &mut Vec<Body>) -> PartitionData {
+        // An error tells of nothing else.
+        let ends = if matches!(look, Look::Failed(_)) { Ends::UNKNOWN } else { ends };
         let mut answer = PartitionData {
             partition_index: partition,
             high_watermark: ends.high_watermark.0,
             last_stable_offset: ends.high_watermark.0,
             log_start_offset: ends.log_start.0,
+            aborted_transactions: (self.is_read_committed && ends != Ends::UNKNOWN).then(Vec::new),
             records: Some(Records::default()),
             ..Default::default()
         };

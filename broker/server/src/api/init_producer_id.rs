@@ -11,8 +11,10 @@ use super::{Call, Pending};
 
 /// Answers with a new id, epoch 0.
 pub(super) fn start(call: Call, request: InitProducerIdRequest) -> Pending {
-    if request.transactional_id.is_some() {
-        return call.ready(&failed(ErrorCode::TransactionalIdAuthorizationFailed));
+    match request.transactional_id.as_deref() {
+        Some("") => return call.ready(&failed(ErrorCode::InvalidRequest)),
+        Some(_) => return call.ready(&failed(ErrorCode::TransactionalIdAuthorizationFailed)),
+        None => {}
     }
     Pending::wait(async move {
         let response = match call.broker.next_producer_id().await {

@@ -87,10 +87,7 @@ fn dispatch(call: Call, session: &mut Session, body: RequestBody) -> Pending {
         RequestBody::Heartbeat(request) => groups::heartbeat(call, request),
         RequestBody::LeaveGroup(request) => groups::leave(call, request),
         RequestBody::SyncGroup(request) => groups::sync(call, request),
-        RequestBody::ApiVersions(request) => {
-            session.software = Some((request.client_software_name, request.client_software_version));
-            api_versions::start(&call)
-        }
+        RequestBody::ApiVersions(request) => api_versions::start(&call, request, session),
         RequestBody::CreateTopics(request) => create_topics::start(call, request),
         RequestBody::DeleteTopics(request) => delete_topics::start(call, request),
         RequestBody::InitProducerId(request) => init_producer_id::start(call, request),

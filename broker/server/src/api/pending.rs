@@ -130,7 +130,7 @@ impl Call {
         let (bytes, holes) = encoded.expect("a handler fills only what its version carries");
         assert_eq!(holes.len(), bodies.len(), "each hole has its body");
         let parts = fill(bytes, holes.iter().map(|hole: &Hole| hole.at), bodies);
-        Reply { parts, throttle: self.context.throttle() }
+        Reply { parts, throttle: self.context.throttle(), ..Reply::default() }
     }
 }
 

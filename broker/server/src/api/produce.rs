@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::{Call, Pending};
 use crate::clock;
 use crate::context::{Operation, Resource};
+use crate::net::reply::{Reply, Then};
 use crate::replica::waiters::{Ticket, Until};
 use crate::replica::{Appended, Partition, ProduceError, Promise, Submitted};
 use crate::topics::Topic;
@@ -78,6 +79,7 @@ pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
             let at = (wait.response.responses.len(), answers.len());
             answers.push(PartitionProduceResponse { index: data.index, ..Default::default() });
             let answer = answers.last_mut().expect("it was just pushed");
+            let partition = found.as_ref().ok().and_then(|topic| topic.partition(PartitionIndex(data.index))).cloned();
             match found.clone().and_then(|found| append(&wait.call, &found, data)) {
                 Ok((replica, Submitted::Done(done))) => {
                     written(&wait.call, &replica, &done, answer);
@@ -88,7 +90,7 @@ pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
                 Ok((replica, Submitted::Queued(promise))) => {
                     wait.waits.push(Wait { at, replica, stage: Stage::Queued(promise) });
                 }
-                Err(error) => refused(error, answer),
+                Err(error) => refused(error, partition.as_deref(), answer),
             }
         }
         let (name, topic_id) = (topic.name, topic.topic_id);
@@ -115,7 +117,7 @@ impl ProduceWait {
             wait.look(&self.call, self.acks, answer);
             if now >= self.deadline && matches!(wait.stage, Stage::Written(..)) {
                 // The records may still be committed later.
-                refused(ErrorCode::RequestTimedOut.into(), answer);
+                refused(ErrorCode::RequestTimedOut.into(), Some(&wait.replica), answer);
                 wait.leave();
             }
             is_done &= matches!(wait.stage, Stage::Answered);
@@ -125,7 +127,12 @@ impl ProduceWait {
 
     fn end(&mut self) -> Pending {
         let response = std::mem::take(&mut self.response);
-        Pending::Ready((self.acks != 0).then(|| self.call.reply(&response)))
+        if self.acks != 0 {
+            return self.call.ready(&response);
+        }
+        let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        let has_error = answers.any(|answer| answer.error_code != ErrorCode::None.code());
+        Pending::Ready(has_error.then(|| Reply { then: Then::End, ..Reply::default() }))
     }
 }
 
@@ -135,7 +142,7 @@ impl Wait {
             match promise.take() {
                 None => return,
                 Some(Err(error)) => {
-                    refused(error, answer);
+                    refused(error, Some(&self.replica), answer);
                     self.stage = Stage::Answered;
                 }
                 Some(Ok(done)) => {
@@ -155,7 +162,7 @@ impl Wait {
             Ok(false) => {}
             Ok(true) => self.leave(),
             Err(error) => {
-                refused(error.into(), answer);
+                refused(error.into(), Some(&self.replica), answer);
                 self.leave();
             }
         }
@@ -220,12 +227,17 @@ fn written(call: &Call, replica: &Partition, done: &Appended, answer: &mut Parti
     answer.log_start_offset = replica.ends().log_start.0;
 }
 
-fn refused(error: ProduceError, answer: &mut PartitionProduceResponse) {
+/// Fills in an error. Kafka tells the log start with those that say that the partition is as it should be.
+fn refused(error: ProduceError, replica: Option<&Partition>, answer: &mut PartitionProduceResponse) {
+    use ErrorCode::{CorruptMessage, KafkaStorageError, MessageTooLarge, RecordListTooLarge};
+    let is_untold = [CorruptMessage, KafkaStorageError, MessageTooLarge, RecordListTooLarge].contains(&error.code);
+    let log_start = replica.filter(|_| !is_untold).map_or(Offset(-1), |replica| replica.ends().log_start);
     let record = error.record.map(|batch_index| BatchIndexAndErrorMessage { batch_index, ..Default::default() });
     *answer = PartitionProduceResponse {
         index: answer.index,
         error_code: error.code.code(),
         base_offset: -1,
+        log_start_offset: log_start.0,
         record_errors: record.into_iter().collect(),
         error_message: error.message.map(Str::from),
         current_leader: LeaderIdAndEpoch::default(),

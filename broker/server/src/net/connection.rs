@@ -23,7 +23,7 @@ use tracing::debug;
 
 use super::budget::Charge;
 use super::frame_reader::{Frame, FrameError, FrameLimits, FrameReader};
-use super::reply::{Reply, send_all};
+use super::reply::{Reply, Then, send_all};
 use crate::api::{self, Pending};
 use crate::broker::Broker;
 use crate::context::Session;
@@ -69,11 +69,16 @@ impl Connection {
                 Poll::Ready(()) => Poll::Ready(Ok(None)),
                 Poll::Pending => self.poll(cx, stream).map_ok(Some),
             });
-            let Some(replies) = replies.await? else { return Ok(()) };
+            let Some(mut replies) = replies.await? else { return Ok(()) };
+            let last = replies.iter().position(|reply| reply.then == Then::End);
+            replies.truncate(last.map_or(replies.len(), |last| last + 1));
             let bytes: usize = replies.iter().map(Reply::bytes).sum();
             self.requests.mute(replies.iter().map(|reply| reply.throttle).max());
             send_all(stream, replies).await?;
             self.broker.metrics.bytes_out.add(bytes as u64);
+            if last.is_some() {
+                return Ok(());
+            }
             self.reader.excuse();
         }
     }

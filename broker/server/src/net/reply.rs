@@ -56,6 +56,18 @@ pub struct Reply {
     pub parts: Vec<Part>,
     /// So long the connection is muted after it.
     pub throttle: Duration,
+    /// What becomes of the connection.
+    pub then: Then,
+}
+
+/// What becomes of a connection after a reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    #[default]
+    GoOn,
+    /// It ends: that is how a client hears of an error that has no reply.
+    End,
 }
 
 impl Part {

@@ -54,7 +54,9 @@ impl From<BatchError> for ProduceError {
     fn from(error: BatchError) -> ProduceError {
         let code = match error.kind() {
             BatchErrorKind::Truncated | BatchErrorKind::Corrupt => ErrorCode::CorruptMessage,
-            BatchErrorKind::UnsupportedMagic => ErrorCode::UnsupportedForMessageFormat,
+            // Kafka: the formats before 2 are known and not taken any more, others are no batches.
+            BatchErrorKind::UnsupportedMagic if matches!(error, BatchError::Magic(0 | 1)) => ErrorCode::InvalidRecord,
+            BatchErrorKind::UnsupportedMagic => ErrorCode::CorruptMessage,
             BatchErrorKind::UnsupportedCodec => ErrorCode::UnsupportedCompressionType,
             BatchErrorKind::TooLarge => ErrorCode::MessageTooLarge,
             BatchErrorKind::Invalid => ErrorCode::InvalidRecord,
