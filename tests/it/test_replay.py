@@ -153,6 +153,6 @@ def test_a_slow_reader_does_not_make_the_broker_grow(broker: Strata) -> None:
 
 def test_the_command_prints_what_the_endpoint_answers(broker: Strata) -> None:
     tiering.wait_shipped(broker, TOPIC)
-    printed = broker.tool("replay", TOPIC, "--from-time", str(BASE + 500), "--to-time", str(BASE + 600))
+    printed = broker.tool("replay", TOPIC, "--from-bucket", "--from-time", str(BASE + 500), "--to-time", str(BASE + 600))
     rows = [line for line in map(json.loads, printed.splitlines()) if "offset" in line]
     assert numbers(rows) == in_replay_order(range(500, 600))

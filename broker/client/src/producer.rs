@@ -51,8 +51,6 @@ pub struct NewRecord {
     pub value: Option<Vec<u8>>,
     /// Headers in their order; a key may repeat.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// A partition of its own, above the producer's and the key's.
-    pub partition: Option<i32>,
     /// Milliseconds since 1970.
     pub timestamp: Timestamp,
 }
@@ -103,10 +101,10 @@ impl Producer {
     /// Adds a record, and sends the batch that it fills.
     ///
     /// # Errors
-    /// The partition is not there, or a batch is refused.
+    /// A batch is refused, or the patience ends.
     pub async fn push(&mut self, client: &mut Client, record: &NewRecord) -> Result<(), ClientError> {
-        let partition = match (record.partition.or(self.settings.partition), &record.key) {
-            (Some(partition), _) => self.check(partition)?,
+        let partition = match (self.settings.partition, &record.key) {
+            (Some(partition), _) => partition,
             (None, Some(key)) => partition_of(key, self.partitions),
             (None, None) => self.sticky,
         };
@@ -209,9 +207,9 @@ impl Producer {
         }
     }
 
-    fn check(&self, partition: i32) -> Result<i32, ClientError> {
+    fn check(&self, partition: i32) -> Result<(), ClientError> {
         if (0..self.partitions).contains(&partition) {
-            return Ok(partition);
+            return Ok(());
         }
         let (topic, last) = (self.settings.topic.clone(), self.partitions - 1);
         Err(ClientError::UnknownPartition { topic, partition, last })

@@ -3,7 +3,8 @@
 //! It never decides anything: a name that is only near is refused like any other.
 
 /// The candidate with the smallest edit distance, when that is small enough to be a slip of the fingers.
-pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let allowed = (typed.chars().count() / 3).max(1);
     known

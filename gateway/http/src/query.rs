@@ -172,22 +172,26 @@ fn key(value: &str, encoding: Encoding) -> Result<Vec<u8>, Problem> {
     }
 }
 
+fn time(name: &str, value: &str) -> Result<Timestamp, Problem> {
+    // A plus sign that was not escaped arrives as a blank.
+    parse_time(&value.replace(' ', "+")).ok_or_else(|| {
+        let expected = "a time as RFC 3339 (2013-07-04T04:00:00Z) or as milliseconds since 1970";
+        Problem::parameter(name, value, expected)
+    })
+}
+
 /// Milliseconds since 1970, or RFC 3339. A fraction of a millisecond counts as the next millisecond: for a timestamp in
 /// whole milliseconds, "at or after" and "before" then mean what they say.
-fn time(name: &str, value: &str) -> Result<Timestamp, Problem> {
-    if let Ok(ms) = value.parse::<i64>() {
-        return Ok(Timestamp(ms));
+#[must_use]
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    if let Ok(ms) = text.parse::<i64>() {
+        return Some(Timestamp(ms));
     }
-    // A plus sign that was not escaped arrives as a blank.
-    let text = value.replace(' ', "+");
-    let Ok(instant) = text.parse::<jiff::Timestamp>() else {
-        let expected = "a time as RFC 3339 (2013-07-04T04:00:00Z) or as milliseconds since 1970";
-        return Err(Problem::parameter(name, value, expected));
-    };
+    let instant = text.parse::<jiff::Timestamp>().ok()?;
     let floor = instant.as_millisecond();
     let whole = instant.as_nanosecond().rem_euclid(1_000_000) == 0;
     // Before 1970 the milliseconds are cut towards zero, which is upwards already.
-    Ok(Timestamp(if whole || instant.as_nanosecond() < 0 { floor } else { floor + 1 }))
+    Some(Timestamp(if whole || instant.as_nanosecond() < 0 { floor } else { floor + 1 }))
 }
 
 #[cfg(test)]

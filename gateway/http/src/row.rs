@@ -13,14 +13,16 @@ use broker_records::{BatchError, Record};
 use crate::query::Encoding;
 
 /// Writes rows of one partition.
-pub(crate) struct RowWriter {
+pub struct RowWriter {
     encoding: Encoding,
     /// `{"topic":"…","partition":N,"offset":`
     prefix: Vec<u8>,
 }
 
 impl RowWriter {
-    pub(crate) fn new(topic: &str, partition: PartitionIndex, encoding: Encoding) -> RowWriter {
+    /// For records of this partition.
+    #[must_use]
+    pub fn new(topic: &str, partition: PartitionIndex, encoding: Encoding) -> RowWriter {
         let mut prefix = Vec::with_capacity(topic.len() + 48);
         prefix.extend_from_slice(b"{\"topic\":");
         string(&mut prefix, topic);
@@ -31,7 +33,10 @@ impl RowWriter {
     }
 
     /// Appends the line of a record. On an error nothing was appended.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, record: &Record<'_>) -> Result<(), BatchError> {
+    ///
+    /// # Errors
+    /// A header is malformed.
+    pub fn write(&self, out: &mut Vec<u8>, record: &Record<'_>) -> Result<(), BatchError> {
         let before = out.len();
         out.extend_from_slice(&self.prefix);
         let Record { offset: Offset(offset), timestamp: Timestamp(timestamp), .. } = *record;

@@ -1,7 +1,7 @@
 //! Formatting as Kafka's tool does it, what is refused, and what is said of directories.
 
 use super::*;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, StorageWords};
 use crate::settings::Environment;
 use clap::Parser;
 
@@ -11,7 +11,7 @@ fn storage(root: &Path, words: &[&str]) -> (String, Result<(), String>) {
     let words = ["strata", "--override", &dirs, "storage"].into_iter().chain(words.iter().copied());
     let cli = Cli::try_parse_from(words).unwrap();
     let settings = Settings::load(&cli.sources(Environment::default())).unwrap();
-    let Command::Storage(command) = cli.chosen() else { panic!("storage is a command") };
+    let Command::Storage(StorageWords { command, .. }) = cli.chosen() else { panic!("storage is a command") };
     let mut output = Vec::new();
     let done = match command {
         StorageCommand::Format(arguments) => format(&settings, &arguments, &mut output),

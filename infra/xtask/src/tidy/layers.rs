@@ -74,13 +74,16 @@ pub(super) const CRATES: &[Place] = &[
     // A client knows the protocol, and nothing of how a broker works.
     place("broker-client", 4, STORAGE),
     place("gateway-http", 5, STORAGE),
-    // The program joins everything, the gateway too.
-    Place { name: "broker-server", layer: 5, beside: &["gateway-http"], never: &[] },
+    // What consume prints are the gateway's rows.
+    Place { name: "broker-cli", layer: 5, beside: &["gateway-http"], never: STORAGE },
+    // The program joins everything, the gateway and the commands too.
+    Place { name: "broker-server", layer: 5, beside: &["gateway-http", "broker-cli"], never: &[] },
     place("benchmarks-load", BESIDE, &["tokio"]),
     place("benchmarks-micro", BESIDE, &[]),
     place("infra-xtask", BESIDE, &[]),
     place("tests-sim", BESIDE, &[]),
     place("tests-fuzz", BESIDE, &[]),
+    place("tests-differential", BESIDE, &[]),
 ];
 
 const fn place(name: &'static str, layer: u8, never: &'static [&'static str]) -> Place {
