@@ -79,9 +79,9 @@ def use(one: Container, bootstrap: str, topic: str = "greetings") -> dict:
     ("file", "doors", "node", "partitions", "data"),
     [
         ("plain.yaml", ["localhost:9092"], 1, 1, "/var/lib/kafka/data"),
-        ("two-listeners.yaml", ["localhost:9092", "broker:9093"], 7, 3, "/tmp/combined-logs"),
+        ("two-listeners.yaml", ["localhost:9092", "broker:9093"], 7, 3, "/var/lib/kafka/combined-logs"),
         ("advertised-only.yaml", ["localhost:29092", "kafka:9092"], 1, 1, "/var/lib/kafka/data"),
-        ("confluent.yaml", ["localhost:9092", "broker:29092"], 1, 1, "/tmp/kraft-logs"),
+        ("confluent.yaml", ["localhost:9092", "broker:29092"], 1, 1, "/var/lib/kafka/kraft-logs"),
         ("bitnami.yaml", ["localhost:9094", "kafka:9092"], 0, 1, "/bitnami/kafka/data"),
         ("file.yaml", ["localhost:9092"], 5, 4, "/var/lib/kafka/data"),
     ],
