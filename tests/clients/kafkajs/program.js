@@ -233,11 +233,11 @@ async function describeAndAlterConfigs() {
   assert.equal((await read('max.message.bytes')).configValue, '2000000')
   const configEntries = [
     { name: 'max.message.bytes', value: '2000000' },
-    { name: 'retention.ms', value: '7200000' },
+    { name: 'retention.ms', value: '864000000' },
   ]
   await admin.alterConfigs({ validateOnly: false, resources: [{ ...resource, configEntries }] })
   const found = await read('retention.ms')
-  assert.ok(found.configValue === '7200000' && found.isDefault === false && found.configSource === 1, JSON.stringify(found))
+  assert.ok(found.configValue === '864000000' && found.isDefault === false && found.configSource === 1, JSON.stringify(found))
 }
 
 async function listAndDescribeGroups() {

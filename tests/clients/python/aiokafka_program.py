@@ -246,7 +246,7 @@ async def describe_and_alter_configs():
             return {entry[0]: entry[1] for entry in told.resources[0][4]}
 
         assert (await read())["max.message.bytes"] == "2000000"
-        wanted = {"max.message.bytes": "2000000", "retention.ms": "7200000"}
+        wanted = {"max.message.bytes": "2000000", "retention.ms": "864000000"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC, wanted)])
         found = await read()
         assert {key: found[key] for key in wanted} == wanted

@@ -60,9 +60,7 @@ def topic_command() -> None:
 
 def console_producer() -> str:
     """ConsoleProducer: keys, headers and gzip from standard input."""
-    lines = "".join(
-        f"kind:order,from:console\t{order.key.decode()}\t{order.value.decode()}\n" for order in orders(COUNT)
-    )
+    lines = "".join(f"kind:order,from:console\t{order.key.decode()}\t{order.value.decode()}\n" for order in orders(COUNT))
     options = ("parse.headers=true", "parse.key=true")
     properties = [word for option in options for word in ("--reader-property", option)]
     tool("ConsoleProducer", "--topic", TOPIC, *properties, "--compression-codec", "gzip", given=lines)
@@ -168,9 +166,9 @@ def get_offset_shell() -> None:
 def config_command_topics() -> None:
     """ConfigCommand on a topic: --add-config, --describe, --delete-config, and a refusal of nonsense."""
     entity = ["--entity-type", "topics", "--entity-name", TOPIC]
-    configs("--alter", *entity, "--add-config", "retention.ms=7200000,segment.bytes=2097152")
+    configs("--alter", *entity, "--add-config", "retention.ms=864000000,segment.bytes=2097152")
     told = configs("--describe", *entity)
-    assert "retention.ms=7200000" in told and "segment.bytes=2097152" in told and "DYNAMIC_TOPIC_CONFIG" in told, told
+    assert "retention.ms=864000000" in told and "segment.bytes=2097152" in told and "DYNAMIC_TOPIC_CONFIG" in told, told
     configs("--alter", *entity, "--delete-config", "segment.bytes")
     told = configs("--describe", *entity, "--all")
     assert "segment.bytes=1073741824" in told and "DEFAULT_CONFIG:log.segment.bytes=1073741824" in told, told
@@ -298,7 +296,7 @@ def replica_verification_tool() -> None:
                 assert len(lines) < 100, lines[-5:]
         finally:
             verifier.kill()
-    assert f"verification process is started" in "".join(lines) and "among 3 partitions" in lines[-1], lines
+    assert "verification process is started" in "".join(lines) and "among 3 partitions" in lines[-1], lines
 
 
 def delete_records_command() -> None:

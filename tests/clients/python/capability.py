@@ -24,7 +24,8 @@ def tell(**line: object) -> None:
 
 def run(client: str, version: str, capabilities: list[Callable[[], str | None]]) -> None:
     """Runs each capability, also after one that failed."""
-    named = [(one.__name__.replace("_", " "), " ".join((one.__doc__ or "").split()).rstrip("."), one) for one in capabilities]
+    told = lambda one: " ".join((one.__doc__ or "").split()).rstrip(".")  # noqa: E731
+    named = [(one.__name__.replace("_", " "), told(one), one) for one in capabilities]
     tell(client=client, version=version, plan=[{"name": name, "what": what} for name, what, _ in named])
     for name, _, one in named:
         try:
@@ -118,6 +119,8 @@ class Shelf:
             assert offset == due, f"partition {partition}: offset {offset} came where {due} was due"
             offsets[partition] = offset + 1
             order = Order(number)
-            assert (key, value, headers) == (order.key, order.value, order.headers), f"order {number} came back as {key} {headers}"
+            assert (key, value, headers) == (order.key, order.value, order.headers), (
+                f"order {number} came back as {key} {headers}"
+            )
             assert customers.get(key, -1) < number, f"order {number} of {key} came after {customers.get(key)}"
             customers[key] = number

@@ -257,7 +257,7 @@ def describe_and_alter_configs():
     """describe_configs shows the value that was set and its source; incremental_alter_configs sets and deletes."""
     resource = ConfigResource(ResourceType.TOPIC, TOPIC)
     assert only(admin.describe_configs([resource]))["max.message.bytes"].value == "2000000"
-    for operation, value, wanted in (("SET", "7200000", "7200000"), ("DELETE", None, "604800000")):
+    for operation, value, wanted in (("SET", "864000000", "864000000"), ("DELETE", None, "604800000")):
         entry = ConfigEntry("retention.ms", value, incremental_operation=AlterConfigOpType[operation])
         only(admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, TOPIC, incremental_configs=[entry])]))
         found = only(admin.describe_configs([resource]))["retention.ms"]

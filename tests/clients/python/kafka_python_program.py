@@ -184,13 +184,14 @@ def describe_and_alter_configs():
     with administrator() as admin:
 
         def read() -> dict:
-            (by_name,) = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC)], config_filter="all").values()
+            topic = ConfigResource(ConfigResourceType.TOPIC, TOPIC)
+            (by_name,) = admin.describe_configs([topic], config_filter="all").values()
             return {key: entry["value"] for key, entry in by_name[TOPIC].items()}
 
         assert read()["max.message.bytes"] == "2000000"
-        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC, {"retention.ms": "7200000"})])
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC, {"retention.ms": "864000000"})])
         after = read()
-        assert (after["retention.ms"], after["max.message.bytes"]) == ("7200000", "2000000"), after
+        assert (after["retention.ms"], after["max.message.bytes"]) == ("864000000", "2000000"), after
 
 
 def list_offsets():

@@ -8,6 +8,8 @@ import time
 from capability import BOOTSTRAP, SECONDS, orders, run, settled
 
 TOPIC, PARTITIONED, COUNT = "kcat-orders", "kcat-by-partition", 300
+KEYS = ["-K", ":"]
+HEADERS = ["-H", "kind=order", "-H", "from=kcat"]
 FORMAT = r"%p\t%o\t%k\t%h\t%S\t%s\n"
 
 
@@ -35,14 +37,14 @@ def create_topic():
 def produce_lines_with_keys_and_headers():
     """-P -K with -H: every line is a record with its key and the headers."""
     lines = "".join(f"{order.key.decode()}:{order.value.decode()}\n" for order in orders(COUNT))
-    kcat("-P", "-t", TOPIC, "-K", ":", "-H", "kind=order", "-H", "from=kcat", given=lines)
+    kcat("-P", "-t", TOPIC, *KEYS, *HEADERS, given=lines)
 
 
 def produce_compressed():
     """-P with -z gzip, snappy, lz4 and zstd."""
     for turn, codec in enumerate(("gzip", "snappy", "lz4", "zstd"), 1):
         lines = "".join(f"{order.key.decode()}:{order.value.decode()}\n" for order in orders(COUNT, turn * COUNT))
-        kcat("-P", "-t", TOPIC, "-K", ":", "-z", codec, "-X", "linger.ms=50", "-H", "kind=order", "-H", "from=kcat", given=lines)
+        kcat("-P", "-t", TOPIC, *KEYS, *HEADERS, "-z", codec, "-X", "linger.ms=50", given=lines)
     settled(TOPIC)
 
 

@@ -24,7 +24,9 @@ printing = threading.Lock()
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/clients/run", description="Real clients against Strata, hot and forced-cold.")
+    parser = argparse.ArgumentParser(
+        prog="tests/clients/run", description="Real clients against Strata, hot and forced-cold."
+    )
     parser.add_argument("--write", action="store_true", help="write SCORECARD.md")
     parser.add_argument("--check", action="store_true", help="fail when SCORECARD.md is not what this run would write")
     parser.add_argument("--kafka", action="store_true", help="run on Apache Kafka; with --write beside Strata")
@@ -48,14 +50,15 @@ def one(program: Program, column: Column) -> Outcome:
     outcome = run(program, column.broker.bootstrap, column.settle, column.work)
     with printing:
         seconds = time.monotonic() - began
-        good = len(outcome.rows) - len(outcome.red)
-        print(f"\n{program.name} {outcome.version}, {column.name}: {good} of {len(outcome.rows)} in {seconds:.0f} s", flush=True)
+        good = f"{len(outcome.rows) - len(outcome.red)} of {len(outcome.rows)}"
+        print(f"\n{program.name} {outcome.version}, {column.name}: {good} in {seconds:.0f} s", flush=True)
         for row in outcome.rows:
             print(f"    {'ok ' if row.ok else 'RED'} {row.name:<42} {row.detail}".rstrip(), flush=True)
     return outcome
 
 
-def run_all(chosen: argparse.Namespace, work: Path) -> dict[str, dict[str, Outcome]]:
+def run_all(chosen: argparse.Namespace, work: Path) -> tuple[dict[str, dict[str, Outcome]], int]:
+    """Outcomes by column and program, and in how many columns Strata logged what asks for a human."""
     outcomes: dict[str, dict[str, Outcome]] = {}
     wanted = [program for program in PROGRAMS if chosen.only in program.name]
     with ExitStack() as stack:
@@ -70,10 +73,10 @@ def run_all(chosen: argparse.Namespace, work: Path) -> dict[str, dict[str, Outco
                 print(f"SKIPPED: {program.name}, because {reason}", flush=True)
                 for column in met:
                     outcomes.setdefault(column.name, {})[program.name] = Outcome(program.name, skipped=reason)
-        for column in met:
-            if complaints := column.complaints():
-                print(f"\n{column.name}: the broker logged WARN or ERROR:", *complaints[:20], sep="\n    ", flush=True)
-    return outcomes
+        loud = [column for column in met if column.complaints()]
+        for column in loud:
+            print(f"\nRED  {column.name}: Strata logged WARN or ERROR:", *column.complaints()[:20], sep="\n    ", flush=True)
+    return outcomes, len(loud)
 
 
 def told(outcomes: dict[str, dict[str, Outcome]]) -> tuple[int, int, int]:
@@ -96,13 +99,14 @@ def main() -> None:
     chosen = arguments()
     work = Path(tempfile.mkdtemp(prefix="strata-clients-"))
     try:
-        outcomes = run_all(chosen, work)
+        outcomes, loud = run_all(chosen, work)
     finally:
         if chosen.keep:
             print(f"Logs are kept in {work}", flush=True)
         else:
             shutil.rmtree(work, ignore_errors=True)
     passed, failed, skipped = told(outcomes)
+    failed += loud
     stale = False
     text = card.render(card.merge(outcomes, card.parse(card.committed())))
     assert card.render(card.parse(text)) == text, "the card cannot be read back"
@@ -111,7 +115,7 @@ def main() -> None:
     elif chosen.check and text != card.committed():
         stale = True
         failed += 1
-        print(f"{card.FILE.name} is not what this run would write: run tests/clients/run --write --kafka and look at the difference")
+        print(f"{card.FILE.name} is not what this run would write: see what tests/clients/run --write --kafka changes in it")
     print(f"clients: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
     sys.exit(bool(failed) or stale)
 

@@ -49,7 +49,8 @@ class Column:
     def _settle(self, broker: Strata, topic: str) -> None:
         if self.name == HOT:
             places = tiering.partitions(broker, topic)
-            assert all(place["local_start"] == place["log_start"] for place in places), f"{topic} is not whole on disk: {places}"
+            whole = all(place["local_start"] == place["log_start"] for place in places)
+            assert whole, f"{topic} is not whole on disk: {places}"
             return
 
         def forgotten() -> bool:

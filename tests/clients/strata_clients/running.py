@@ -49,10 +49,9 @@ def run(program: Program, bootstrap: str, settle: Callable[[str], str], work: Pa
     outcome = Outcome(program.name)
     errors = work / f"{program.name.split()[0].replace('/', '-')}.stderr"
     env = os.environ | {"STRATA_CLIENTS_BOOTSTRAP": bootstrap, "TMPDIR": str(work)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with errors.open("wb") as out:
-        child = subprocess.Popen(
-            program.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, text=True, env=env, errors="replace"
-        )
+        child = subprocess.Popen(program.command(), **pipes, stderr=out, text=True, env=env, errors="replace")
     hung = threading.Event()
     # The program is killed by its pid when its time is over; its rows say so.
     watch = threading.Timer(PROGRAM_SECONDS, lambda: (hung.set(), child.kill()))

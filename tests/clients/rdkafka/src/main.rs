@@ -248,13 +248,13 @@ async fn metadata() -> Outcome {
 async fn configs() -> Outcome {
     let admin = admin()?;
     let alter = AlterConfig::new(ResourceSpecifier::Topic(TOPIC));
-    let alter = alter.set("retention.ms", "7200000").set("max.message.bytes", "2000000");
+    let alter = alter.set("retention.ms", "864000000").set("max.message.bytes", "2000000");
     let told = admin.alter_configs([&alter], &options()).await?;
     told.into_iter().next().ok_or("nothing was answered")?.map_err(|(_, code)| code)?;
     let told = admin.describe_configs([&ResourceSpecifier::Topic(TOPIC)], &options()).await?;
     let resource = told.into_iter().next().ok_or("nothing was answered")??;
     let value = resource.get("retention.ms").and_then(|entry| entry.value.clone());
-    ensure(value.as_deref() == Some("7200000"), || format!("retention.ms is {value:?}"))?;
+    ensure(value.as_deref() == Some("864000000"), || format!("retention.ms is {value:?}"))?;
     Ok(String::new())
 }
 

@@ -145,12 +145,12 @@ final class Administering {
     }
 
     private static void alter(Admin admin) throws Exception {
-        var set = List.of(new AlterConfigOp(new ConfigEntry("retention.ms", "7200000"), AlterConfigOp.OpType.SET));
+        var set = List.of(new AlterConfigOp(new ConfigEntry("retention.ms", "864000000"), AlterConfigOp.OpType.SET));
         var options = new AlterConfigsOptions().validateOnly(true);
         get(admin.incrementalAlterConfigs(Map.of(RESOURCE, set), options).all());
         same("604800000", read(admin).get("retention.ms").value());
         get(admin.incrementalAlterConfigs(Map.of(RESOURCE, set)).all());
-        same("7200000", read(admin).get("retention.ms").value());
+        same("864000000", read(admin).get("retention.ms").value());
         same("2000000", read(admin).get("max.message.bytes").value());
         var unset = List.of(new AlterConfigOp(new ConfigEntry("retention.ms", ""), AlterConfigOp.OpType.DELETE));
         get(admin.incrementalAlterConfigs(Map.of(RESOURCE, unset)).all());
