@@ -48,8 +48,9 @@ fn batches_that_are_not_whole_or_not_right_are_refused() {
         ("the checksum differs", changed(&good, 17, good[17] ^ 1), 2),
         ("cut short", good.slice(..last), 2),
         ("only a part of the head", good.slice(..40), 2),
-        ("magic 1", changed(&good, 16, 1), 43),
-        ("magic 0", changed(&good, 16, 0), 43),
+        ("magic 1", changed(&good, 16, 1), 87),
+        ("magic 0", changed(&good, 16, 0), 87),
+        ("magic 3", changed(&good, 16, 3), 2),
         ("two batches", Bytes::from([good.clone(), good.clone()].concat()), 87),
         ("transactional", transactional, 48),
     ];
@@ -63,6 +64,20 @@ fn batches_that_are_not_whole_or_not_right_are_refused() {
     let empty = produce_request(BY_NAME, &topic, &[(0, Some(Bytes::new()))]);
     assert_ne!(errors(&mut client, BY_NAME, &empty), [0]);
     assert_eq!(append(&mut client, &topic, 0, good), 0, "nothing of all that was stored");
+}
+
+#[test]
+fn an_error_that_has_no_reply_ends_the_connection() {
+    let (server, mut client, topic) = started(&[]);
+    let good = batch(&["a"]);
+    let damaged = changed(&good, 17, good[17] ^ 1);
+    for (partition, records) in [(0, damaged), (7, good.clone())] {
+        let mut silent = server.connect();
+        let request = ProduceRequest { acks: 0, ..produce_request(BY_NAME, &topic, &[(partition, Some(records))]) };
+        let _unread = silent.send(BY_NAME, &request);
+        assert!(silent.is_closed(), "partition {partition}: how else should the client hear of it");
+    }
+    assert_eq!(append(&mut client, &topic, 0, good), 0, "nothing was stored, and others go on");
 }
 
 #[test]

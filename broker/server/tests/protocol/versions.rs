@@ -306,6 +306,17 @@ impl World {
 }
 
 #[test]
+fn software_that_has_no_proper_name_is_told_so() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for (name, version, error) in [("kcat-1.7", "2.0", 0), ("", "1", 42), ("a b", "1", 42), ("x", "1-", 42)] {
+        let request = ApiVersionsRequest { client_software_name: name.into(), client_software_version: version.into() };
+        let answer = client.call(4, &request);
+        assert_eq!((answer.error_code, answer.api_keys.is_empty()), (error, error != 0), "{name:?} {version:?}");
+    }
+}
+
+#[test]
 fn a_future_version_of_api_versions_is_answered_in_version_0() {
     let server = Server::start();
     let mut client = server.connect();
