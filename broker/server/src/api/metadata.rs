@@ -27,6 +27,8 @@ const VERSION_EMPTY_IS_ALL: i16 = 0;
 const VERSION_MAY_DECLINE: i16 = 4;
 /// Before this version a topic must be asked by name.
 const VERSION_BY_ID: i16 = 12;
+/// From here a response can say that the request failed as a whole.
+const VERSION_ERROR: i16 = 13;
 /// The topics that Kafka itself writes.
 const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
@@ -60,7 +62,10 @@ pub(super) fn start(call: Call, request: MetadataRequest) -> Pending {
             let name = topic.name.clone().unwrap_or_default();
             MetadataResponseTopic { topic_id: topic.topic_id, ..failed(ErrorCode::InvalidRequest, Some(name)) }
         });
-        return call.ready(&MetadataResponse { topics: failed.collect(), ..Default::default() });
+        let is_told = call.context.version >= VERSION_ERROR;
+        let error = if is_told { ErrorCode::InvalidRequest } else { ErrorCode::None };
+        let topics = failed.collect();
+        return call.ready(&MetadataResponse { topics, error_code: error.code(), ..Default::default() });
     }
     let asked = asked(topics);
     let creates = request.allow_auto_topic_creation || call.context.version < VERSION_MAY_DECLINE;
@@ -89,9 +94,10 @@ fn is_all(call: &Call, topics: &[MetadataRequestTopic]) -> bool {
     topics.is_empty() && call.context.version == VERSION_EMPTY_IS_ALL
 }
 
-/// Versions 10 and 11 have a field for the id, and do not take one.
+/// Versions 10 and 11 have a field for the id, and do not take one. Later ones take either, but not neither.
 fn is_illegal(call: &Call, topic: &MetadataRequestTopic) -> bool {
-    call.context.version < VERSION_BY_ID && (topic.name.is_none() || topic.topic_id != TopicId::ZERO)
+    let has_id = topic.topic_id != TopicId::ZERO;
+    if call.context.version < VERSION_BY_ID { topic.name.is_none() || has_id } else { topic.name.is_none() && !has_id }
 }
 
 /// Each topic once. Where one is asked by its id, those asked by name only are not heeded, as in Kafka.
@@ -99,8 +105,7 @@ fn asked(topics: &[MetadataRequestTopic]) -> Vec<Asked> {
     let by_id = topics.iter().any(|topic| topic.topic_id != TopicId::ZERO);
     let asked = topics.iter().filter_map(|topic| match &topic.name {
         _ if by_id => Some(topic.topic_id).filter(|id| *id != TopicId::ZERO).map(Asked::Id),
-        Some(name) => Some(Asked::Name(name.clone())),
-        None => Some(Asked::Id(TopicId::ZERO)),
+        name => name.clone().map(Asked::Name),
     });
     let mut seen = HashSet::new();
     asked.filter(|topic| seen.insert(topic.clone())).collect()

@@ -42,6 +42,12 @@ fn a_topic_is_told_once_and_ids_win_over_names() {
     let stranger = TopicId([9; 16]);
     let answer = ask(&mut client, 12, vec![by_id(stranger)]);
     assert_eq!((rows(&answer), answer.topics[0].topic_id), (vec![(UNKNOWN_ID, None, false)], stranger));
+    for version in 10..=13 {
+        let answer = ask(&mut client, version, vec![by_id(TopicId::ZERO)]);
+        let error = if version >= 13 { INVALID_REQUEST } else { 0 };
+        assert_eq!((rows(&answer), answer.error_code), (vec![(INVALID_REQUEST, Some(""), false)], error));
+        assert_eq!((answer.brokers.len(), answer.cluster_id, answer.controller_id), (0, None, -1));
+    }
     for illegal in [by_id(topic.id), MetadataRequestTopic { topic_id: topic.id, ..named("t") }] {
         let name = illegal.name.clone();
         let answer = ask(&mut client, 11, vec![illegal]);

@@ -160,7 +160,9 @@ impl<L: LocalLog> PartitionArchive<L> {
     }
 
     fn log_reaches(&self, root: &Root) -> bool {
-        root.state == State::Deleted || self.log.bounds().end >= root.end
+        // A partition that is to go needs no log any more.
+        let is_going = root.state == State::Deleted || self.handle.deletion_wanted();
+        is_going || self.log.bounds().end >= root.end
     }
 
     fn take_over(&self, root: &Root) -> Result<Draft, ShipError> {

@@ -452,3 +452,25 @@ async fn who_waits_for_a_start_hears_when_it_is_durable_or_cannot_be() {
     drive(&mut archive).await.unwrap();
     assert!(handle.reaches_start(Offset(30)).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_partition_is_purged_by_one_who_has_no_log_of_it() {
+    let world = World::new();
+    world.produce(20);
+    let mut first = world.archive(1);
+    drive(&mut first).await.unwrap();
+    drop(first);
+    let config = world.config(2, 102);
+    let (mut purge, handle) = PartitionArchive::open(config, Arc::new(MemLog::new()));
+    handle.delete();
+    drive(&mut purge).await.unwrap();
+    assert_eq!((handle.root().unwrap().state, handle.halted()), (State::Deleted, None));
+    world.pass(120_000);
+    drive(&mut purge).await.unwrap();
+    let keys = world.verified().await;
+    assert_eq!(keys.partitions.iter().map(|partition| partition.objects).sum::<u64>(), 0, "{keys:?}");
+    // A day later nothing of it is left, not even the root.
+    world.pass(26 * 3_600_000);
+    drive(&mut purge).await.unwrap();
+    assert!(world.store.load(&purge.config.prefix.root(), Class::Background).await.unwrap().is_none());
+}
