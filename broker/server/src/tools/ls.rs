@@ -34,11 +34,13 @@ impl Listed {
         self.entries.iter().map(|entry| entry.length).sum()
     }
 
-    /// The oldest and the newest time of a record; -1 where no record has one.
-    fn times(&self) -> (i64, i64) {
-        let oldest = self.entries.iter().map(|entry| entry.min_timestamp.0).filter(|ms| *ms >= 0).min();
+    /// When the first and the last range were appended, and the newest time of a record; -1 where there is none. The oldest
+    /// time of a record is not known: shipping looks at heads of batches, which have the newest only.
+    fn times(&self) -> [i64; 3] {
+        let first = self.entries.first().map_or(-1, |entry| entry.append_time.0);
+        let last = self.entries.last().map_or(-1, |entry| entry.append_time.0);
         let newest = self.entries.iter().map(|entry| entry.max_timestamp.0).max();
-        (oldest.unwrap_or(-1), newest.unwrap_or(-1))
+        [first, last, newest.unwrap_or(-1)]
     }
 }
 
@@ -111,13 +113,14 @@ fn show(screen: &mut Screen, url: &str, listed: &[Listed], (prices, with_ranges)
         ("END", Align::Right),
         ("OBJECTS", Align::Right),
         ("SIZE", Align::Right),
-        ("OLDEST", Align::Left),
-        ("NEWEST", Align::Left),
+        ("APPENDED FROM", Align::Left),
+        ("APPENDED TO", Align::Left),
+        ("NEWEST RECORD", Align::Left),
         ("A MONTH", Align::Right),
         ("", Align::Left),
     ]);
     for one in listed {
-        let (oldest, newest) = one.times();
+        let [first, last, newest] = one.times();
         table.row([
             one.prefix.topic_name().to_owned(),
             one.prefix.partition().to_string(),
@@ -125,7 +128,8 @@ fn show(screen: &mut Screen, url: &str, listed: &[Listed], (prices, with_ranges)
             one.root.end.to_string(),
             one.entries.len().to_string(),
             text::bytes(one.bytes()),
-            text::time(oldest),
+            text::time(first),
+            text::time(last),
             text::time(newest),
             text::dollars(prices.month(one.bytes())),
             if one.root.state == State::Deleted { "deleted".to_owned() } else { String::new() },
@@ -162,9 +166,8 @@ fn ranges(listed: &[Listed]) -> Table {
         ("FROM", Align::Right),
         ("TO", Align::Right),
         ("SIZE", Align::Right),
-        ("OLDEST", Align::Left),
-        ("NEWEST", Align::Left),
         ("APPENDED", Align::Left),
+        ("NEWEST RECORD", Align::Left),
         ("OBJECT", Align::Left),
     ]);
     for one in listed {
@@ -174,9 +177,8 @@ fn ranges(listed: &[Listed]) -> Table {
                 entry.base.to_string(),
                 entry.end.to_string(),
                 text::bytes(entry.length),
-                text::time(entry.min_timestamp.0),
-                text::time(entry.max_timestamp.0),
                 text::time(entry.append_time.0),
+                text::time(entry.max_timestamp.0),
                 one.prefix.join(&entry.key),
             ]);
         }
@@ -188,16 +190,16 @@ fn json(url: &str, listed: &[Listed], prices: &Prices, with_ranges: bool) -> Val
     let range = |one: &Listed, entry: &Entry| {
         json!({
             "from": entry.base.0, "to": entry.end.0, "bytes": entry.length, "key": one.prefix.join(&entry.key),
-            "oldest": known(entry.min_timestamp.0), "newest": known(entry.max_timestamp.0),
-            "appended": known(entry.append_time.0),
+            "appended": known(entry.append_time.0), "newest_record": known(entry.max_timestamp.0),
         })
     };
     let partition = |one: &Listed| {
-        let (oldest, newest) = one.times();
+        let [first, last, newest] = one.times();
         let mut object = json!({
             "topic": one.prefix.topic_name(), "partition": one.prefix.partition().0,
             "deleted": one.root.state == State::Deleted, "start": one.root.log_start.0, "end": one.root.end.0,
-            "objects": one.entries.len(), "bytes": one.bytes(), "oldest": known(oldest), "newest": known(newest),
+            "objects": one.entries.len(), "bytes": one.bytes(), "appended_from": known(first), "appended_to": known(last),
+            "newest_record": known(newest),
             "dollars_a_month": prices.month(one.bytes()),
         });
         if let (true, Some(object)) = (with_ranges, object.as_object_mut()) {
