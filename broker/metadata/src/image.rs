@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use broker_model::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId, TopicPartition};
 
+/// Configs of one owner, by name.
+pub type Configs = Arc<BTreeMap<String, String>>;
+
 /// The cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterImage {
@@ -21,7 +24,7 @@ pub struct ClusterImage {
     pub(crate) names: Arc<BTreeMap<Arc<str>, TopicId>>,
     pub(crate) next_producer_id: i64,
     pub(crate) purges: Arc<BTreeMap<TopicId, Purge>>,
-    pub(crate) broker_configs: Arc<BTreeMap<Option<NodeId>, Arc<BTreeMap<String, String>>>>,
+    pub(crate) broker_configs: Arc<BTreeMap<Option<NodeId>, Configs>>,
 }
 
 /// A broker, as of the last start of its process.
@@ -45,7 +48,7 @@ pub struct TopicImage {
     /// How many partitions it has.
     pub partition_count: i32,
     /// Its own configs, by name; what is not here has its default.
-    pub configs: Arc<BTreeMap<String, String>>,
+    pub configs: Configs,
     /// Its partitions, by number, from 0 without gaps.
     pub partitions: BTreeMap<PartitionIndex, PartitionImage>,
 }
@@ -152,7 +155,7 @@ impl ClusterImage {
 
     /// The configs that the protocol gave a broker, or with `None` all brokers, by name.
     #[must_use]
-    pub fn broker_configs(&self, of: Option<NodeId>) -> Arc<BTreeMap<String, String>> {
+    pub fn broker_configs(&self, of: Option<NodeId>) -> Configs {
         self.broker_configs.get(&of).cloned().unwrap_or_default()
     }
 
