@@ -11,6 +11,9 @@ use super::{Call, Pending};
 
 /// Answers with a new id, epoch 0.
 pub(super) fn start(call: Call, request: InitProducerIdRequest) -> Pending {
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return call.ready(&failed(ErrorCode::InvalidRequest));
+    }
     match request.transactional_id.as_deref() {
         Some("") => return call.ready(&failed(ErrorCode::InvalidRequest)),
         Some(_) => return call.ready(&failed(ErrorCode::TransactionalIdAuthorizationFailed)),

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use broker_model::{ErrorCode, Offset, PartitionIndex};
+use broker_records::{BatchHead, Codec};
 use broker_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use broker_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
@@ -28,6 +29,8 @@ use crate::topics::Topic;
 const VERSION_MIN: i16 = 3;
 /// Versions from here name topics by id (KIP-516).
 const VERSION_TOPIC_IDS: i16 = 13;
+/// Producers that speak less do not know zstd (KIP-110).
+const VERSION_ZSTD: i16 = 7;
 const ACKS_ALL: i16 = -1;
 
 /// What one partition waits for.
@@ -210,6 +213,10 @@ fn find(call: &Call, data: &TopicProduceData) -> Result<Arc<Topic>, ProduceError
 fn append(call: &Call, topic: &Topic, data: PartitionProduceData) -> Result<(Arc<Partition>, Submitted), ProduceError> {
     let partition = topic.partition(PartitionIndex(data.index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let records = data.records.as_ref().and_then(Records::bytes).ok_or(ErrorCode::InvalidRecord)?;
+    let is_zstd = || BatchHead::parse(records).is_ok_and(|head| head.codec() == Ok(Codec::Zstd));
+    if call.context.version < VERSION_ZSTD && is_zstd() {
+        return Err(ErrorCode::UnsupportedCompressionType.into());
+    }
     let submitted = partition.append(records, &call.caller, clock::now())?;
     call.broker.metrics.produced_bytes.add(records.len() as u64);
     Ok((partition.clone(), submitted))
@@ -232,14 +239,19 @@ fn refused(error: ProduceError, replica: Option<&Partition>, answer: &mut Partit
     use ErrorCode::{CorruptMessage, KafkaStorageError, MessageTooLarge, RecordListTooLarge};
     let is_untold = [CorruptMessage, KafkaStorageError, MessageTooLarge, RecordListTooLarge].contains(&error.code);
     let log_start = replica.filter(|_| !is_untold).map_or(Offset(-1), |replica| replica.ends().log_start);
-    let record = error.record.map(|batch_index| BatchIndexAndErrorMessage { batch_index, ..Default::default() });
+    let message = error.message.map(Str::from);
+    let record = error.record.map(|batch_index| BatchIndexAndErrorMessage {
+        batch_index,
+        batch_index_error_message: message.clone(),
+        ..Default::default()
+    });
     *answer = PartitionProduceResponse {
         index: answer.index,
         error_code: error.code.code(),
         base_offset: -1,
         log_start_offset: log_start.0,
         record_errors: record.into_iter().collect(),
-        error_message: error.message.map(Str::from),
+        error_message: message,
         current_leader: LeaderIdAndEpoch::default(),
         ..Default::default()
     };

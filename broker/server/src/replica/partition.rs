@@ -193,13 +193,13 @@ impl Partition {
         if open.reader.is_offline() { Err(ErrorCode::KafkaStorageError) } else { Ok(ends_of(&open.reader)) }
     }
 
-    /// Checks the epoch that a client believes in (KIP-320); -1 believes in none.
+    /// Checks the epoch that a client believes in (KIP-320); a negative one is none.
     ///
     /// # Errors
     /// FENCED_LEADER_EPOCH for an older one, UNKNOWN_LEADER_EPOCH for a newer one.
     pub fn check_epoch(&self, claimed: LeaderEpoch) -> Result<(), ErrorCode> {
         match claimed {
-            LeaderEpoch(-1) => Ok(()),
+            claimed if claimed.0 < 0 => Ok(()),
             claimed if claimed < self.epoch => Err(ErrorCode::FencedLeaderEpoch),
             claimed if claimed > self.epoch => Err(ErrorCode::UnknownLeaderEpoch),
             _ => Ok(()),
@@ -209,19 +209,18 @@ impl Partition {
     /// Where a reader that last read a record of `epoch` before `from` left this log's history; `None` where it did not.
     ///
     /// # Errors
-    /// The log cannot be opened.
+    /// OFFSET_OUT_OF_RANGE for an epoch that this log never had; else the log cannot be opened.
     pub fn diverges(&self, epoch: LeaderEpoch, from: Offset) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
-        if epoch.0 < 0 || epoch == self.epoch {
+        if epoch.0 < 0 {
             return Ok(None);
         }
         let open = self.open()?;
         let end = open.reader.end();
-        let known = open.writer.lock().epochs().end_offset_for(epoch, end);
-        Ok(match known {
-            Some(known) if known.epoch < epoch || known.end < from => Some((known.epoch, known.end)),
-            Some(_) => None,
-            None => Some((LeaderEpoch(-1), Offset(-1))),
-        })
+        if epoch == self.epoch && from <= end {
+            return Ok(None);
+        }
+        let known = open.writer.lock().epochs().end_offset_for(epoch, end).ok_or(ErrorCode::OffsetOutOfRange)?;
+        Ok((known.epoch < epoch || known.end < from).then_some((known.epoch, known.end)))
     }
 
     /// A stretch of a segment for sendfile: whole batches below the high watermark; `None` where there is nothing that fits.

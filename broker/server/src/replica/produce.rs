@@ -53,13 +53,14 @@ impl From<ErrorCode> for ProduceError {
 impl From<BatchError> for ProduceError {
     fn from(error: BatchError) -> ProduceError {
         let code = match error.kind() {
-            BatchErrorKind::Truncated | BatchErrorKind::Corrupt => ErrorCode::CorruptMessage,
+            BatchErrorKind::Corrupt => ErrorCode::CorruptMessage,
             // Kafka: the formats before 2 are known and not taken any more, others are no batches.
             BatchErrorKind::UnsupportedMagic if matches!(error, BatchError::Magic(0 | 1)) => ErrorCode::InvalidRecord,
             BatchErrorKind::UnsupportedMagic => ErrorCode::CorruptMessage,
             BatchErrorKind::UnsupportedCodec => ErrorCode::UnsupportedCompressionType,
             BatchErrorKind::TooLarge => ErrorCode::MessageTooLarge,
-            BatchErrorKind::Invalid => ErrorCode::InvalidRecord,
+            // What is cut short is no batch at all, and there has to be one.
+            BatchErrorKind::Invalid | BatchErrorKind::Truncated => ErrorCode::InvalidRecord,
             BatchErrorKind::InvalidTimestamp => ErrorCode::InvalidTimestamp,
         };
         let record = match error {
