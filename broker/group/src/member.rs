@@ -9,7 +9,7 @@ use broker_model::machine::CallId;
 use crate::join::check_known;
 use crate::live::{Live, LiveGroup, Phase, Synced, Waiting, Writing};
 use crate::machine::Turn;
-use crate::rebalance::{after_removal, hang_up, keep, remove, try_complete};
+use crate::rebalance::{after_removal, hang_up, keep, remove};
 use crate::records;
 use crate::request::{self, Leave, LeavingMember, Left, MemberRef, Output, Sync};
 use crate::settings::GROUP_BYTES_MAX;
@@ -162,15 +162,13 @@ pub(crate) fn leave(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request:
     match live.groups.get_mut(&id) {
         None => results.extend(members.into_iter().map(|member| (member, ErrorCode::UnknownMemberId))),
         Some(group) => {
-            let before = (group.members.len(), group.pending.len());
+            let before = group.members.len() + group.pending.len();
             for member in members {
                 let error = leave_one(turn, group, &member).err().unwrap_or(ErrorCode::None);
                 results.push((member, error));
             }
-            if group.members.len() < before.0 {
+            if group.members.len() + group.pending.len() < before {
                 after_removal(turn, &id, group);
-            } else if group.pending.len() < before.1 {
-                try_complete(turn, &id, group);
             }
         }
     }

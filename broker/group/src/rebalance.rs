@@ -83,12 +83,17 @@ pub(crate) fn prepare(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
     group.sync_until = None;
     group.retry_at = None;
     let (total_ms, delay_ms) = (group.rebalance_timeout_ms(), i64::from(turn.settings.initial_rebalance_delay_ms));
-    group.phase = if group.phase == Phase::Empty && delay_ms > 0 {
+    let is_first = group.phase == Phase::Empty;
+    group.phase = if is_first && delay_ms > 0 {
         let initial = Some(InitialDelay { remaining_ms: (total_ms - delay_ms).max(0), newcomers: 0 });
         Phase::Preparing { until: turn.now.plus_ms(delay_ms), initial }
     } else {
         Phase::Preparing { until: turn.now.plus_ms(total_ms.max(1)), initial: None }
     };
+    if is_first && delay_ms == 0 {
+        // The first rebalance waits for its delay, and not for those who were only promised an id.
+        return complete(turn, id, group);
+    }
     try_complete(turn, id, group);
 }
 

@@ -33,6 +33,7 @@ class Member:
         self.ledger = os.open(given["ledger"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.positions: dict[int, int] = {}
         self.commits = 0
+        self.owned: set[int] = set()
         self.ending = False
         self.consumer = Consumer(given["client"])
 
@@ -42,19 +43,23 @@ class Member:
 
     def assigned(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.note("A", *(place.partition for place in places))
+        self.owned |= {place.partition for place in places}
 
     def revoked(self, _: Consumer, places: list[TopicPartition]) -> None:
         partitions = [place.partition for place in places]
         if self.commits_at_revoke:
             self.commit({p: self.positions[p] for p in partitions if p in self.positions})
         self.note("R", *partitions)
-        for partition in partitions:
-            self.positions.pop(partition, None)
+        self._forget(places)
 
     def lost(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.note("L", *(place.partition for place in places))
+        self._forget(places)
+
+    def _forget(self, places: list[TopicPartition]) -> None:
         for place in places:
             self.positions.pop(place.partition, None)
+            self.owned.discard(place.partition)
 
     def commit(self, positions: dict[int, int]) -> None:
         if not positions:
@@ -73,7 +78,11 @@ class Member:
     def run(self) -> None:
         self.consumer.subscribe([self.topic], on_assign=self.assigned, on_revoke=self.revoked, on_lost=self.lost)
         due = time.monotonic() + self.commit_seconds
-        while not self.ending:
+        while not self.ending or self.owned:
+            if self.ending:
+                # A callback of a rebalance that close() meets can wait in librdkafka for ever (its issue 4884), so the
+                # member gives back what it has while it still polls, and closes then.
+                self.consumer.unsubscribe()
             message = self.consumer.poll(0.1)
             if message is not None and message.error() is not None:
                 error = message.error()

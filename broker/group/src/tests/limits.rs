@@ -139,3 +139,23 @@ fn a_rebalance_timeout_below_zero_is_none() {
     bench.wait(1);
     assert_eq!(bench.joined(second).members.len(), 1, "nobody was waited for");
 }
+
+#[test]
+fn the_first_rebalance_does_not_wait_for_who_was_only_promised_an_id() {
+    let mut bench = Bench::quick();
+    bench.join(pending("a"));
+    assert_eq!(bench.join(direct("b")).generation, 1);
+    let second = bench.start_join(again("a"));
+    assert_eq!(bench.join(again("b")).generation, 2);
+    assert_eq!(bench.joined(second).generation, 2, "who comes later is not lost");
+}
+
+#[test]
+fn who_was_promised_an_id_and_leaves_makes_a_rebalance() {
+    let mut bench = Bench::quick();
+    let generation = bench.stable(&["a"]);
+    bench.join(pending("b"));
+    assert_eq!(bench.leave(&[("c-b", None)]), [ErrorCode::None]);
+    assert_eq!(bench.state(), GroupState::PreparingRebalance);
+    assert_eq!(bench.join(again("a")).generation, generation + 1);
+}

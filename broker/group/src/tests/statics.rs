@@ -53,11 +53,13 @@ fn an_older_version_is_told_that_another_leads() {
 }
 
 #[test]
-fn a_static_member_with_other_metadata_rebalances() {
+fn a_static_member_with_other_opaque_metadata_stays() {
     let (mut bench, generation) = stable();
-    let protocols = vec![Protocol { name: "range".into(), metadata: vec![8] }];
-    let joined = bench.join(Join { protocols, ..fixed("2") });
-    assert_eq!((joined.generation, joined.assignment), (generation + 1, Assignment::Compute));
+    let metadata = |name: &str| vec![Protocol { name: name.into(), metadata: vec![8] }];
+    let joined = bench.join(Join { protocols: metadata("range"), ..fixed("2") });
+    assert_eq!((joined.generation, joined.assignment), (generation, Assignment::Skip), "it cannot be read");
+    let refused = bench.join(Join { protocols: metadata("sticky"), ..fixed("3") });
+    assert_eq!(refused.error, ErrorCode::InconsistentGroupProtocol);
 }
 
 #[test]

@@ -38,7 +38,6 @@ pub(super) fn start(call: Call, request: FindCoordinatorRequest) -> Pending {
 
 fn coordinator(call: &Call, key: Str, ready: Result<(), ErrorCode>) -> Coordinator {
     let verdict = match ready {
-        _ if key.is_empty() => Err(ErrorCode::InvalidGroupId),
         _ if !call.context.is_allowed(Resource::Group, Operation::Describe, &key) => {
             Err(ErrorCode::GroupAuthorizationFailed)
         }
