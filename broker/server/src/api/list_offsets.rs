@@ -21,6 +21,7 @@ use broker_wire::messages::list_offsets_response::{
 };
 use futures::future::join_all;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Call, Pending};
 use crate::context::{Operation, Resource};
@@ -41,6 +42,10 @@ const VERSION_LEADER_EPOCH: i16 = 4;
 const VERSION_NOT_AVAILABLE: i16 = 5;
 /// The patience of a client that does not say it (`remote.list.offsets.request.timeout.ms`).
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A tier that cannot answer yet is asked again for so long, and after this pause.
+const TIER_MAY_OPEN: Duration = Duration::from_secs(5);
+const TIER_ASKED_AGAIN: Duration = Duration::from_millis(100);
 
 /// The version that brought a sentinel; `None` for what is none.
 fn version_of(sentinel: i64) -> Option<i16> {
@@ -227,27 +232,39 @@ fn from_time((offset, timestamp, epoch): ColdOffset) -> Found {
     Found { offset, timestamp, epoch }
 }
 
-/// Asks the tier, where that is needed, and the log for what is not there.
+/// Asks the tier, where that is needed, and the log for what is not there. A tier that cannot say it now is asked again for
+/// a while: after a start it opens a moment later than the listeners.
 async fn ask_tier(row: Row, patience: Duration) -> Row {
+    if matches!(row, Row::Told(_) | Row::Local(..)) {
+        return row;
+    }
+    let until = Instant::now() + patience.min(TIER_MAY_OPEN);
     let answer = async {
-        Ok(match row {
-            Row::ColdFirst(partition, question) => {
-                match partition.cold_offset_for_time(Timestamp(question.timestamp)).await? {
-                    Some(found) => Row::Told(Ok(Some(from_time(found)))),
-                    None => Row::Told(local_first(partition, question).await),
-                }
+        loop {
+            match ask_once(&row).await {
+                Err(ErrorCode::OffsetNotAvailable) if Instant::now() < until => sleep(TIER_ASKED_AGAIN).await,
+                answer => return answer,
             }
-            Row::ColdLargest(partition, local) => {
-                let cold = partition.cold_max_timestamp().await?.map(from_time);
-                let is_larger = |cold: &Found| local.is_none_or(|local| cold.timestamp >= local.timestamp);
-                Row::Told(Ok(cold.filter(is_larger).or(local)))
-            }
-            row => row,
-        })
+        }
     };
-    match tokio::time::timeout(patience, answer).await {
-        Ok(answer) => answer.unwrap_or_else(|error| Row::Told(Err(error))),
-        Err(_) => Row::Told(Err(ErrorCode::RequestTimedOut)),
+    Row::Told(timeout(patience, answer).await.unwrap_or(Err(ErrorCode::RequestTimedOut)))
+}
+
+async fn ask_once(row: &Row) -> Result<Option<Found>, ErrorCode> {
+    match row {
+        Row::ColdFirst(partition, question) => {
+            match partition.cold_offset_for_time(Timestamp(question.timestamp)).await? {
+                Some(found) => Ok(Some(from_time(found))),
+                None => local_first(partition.clone(), *question).await,
+            }
+        }
+        Row::ColdLargest(partition, local) => {
+            let cold = partition.cold_max_timestamp().await?.map(from_time);
+            let is_larger = |cold: &Found| local.is_none_or(|local| cold.timestamp >= local.timestamp);
+            Ok(cold.filter(is_larger).or(*local))
+        }
+        Row::Told(told) => *told,
+        Row::Local(..) => Err(ErrorCode::UnknownServerError),
     }
 }
 

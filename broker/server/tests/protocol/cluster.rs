@@ -144,12 +144,15 @@ fn names_limits_and_cursors_are_taken_as_kafka_takes_them() {
     assert_eq!(told(&["a"], 9, Some(("a", -1))), expected(&[("a", 42, &[])], None));
 }
 
+/// The error of each partition, by topic.
+pub(crate) type Elected = Vec<(String, Vec<(i32, i16)>)>;
+
 pub(crate) fn elect(
     client: &mut Client,
     version: i16,
     election_type: i8,
     asked: Option<&[(&str, &[i32])]>,
-) -> (i16, Vec<(String, Vec<(i32, i16)>)>) {
+) -> (i16, Elected) {
     let topic = |(topic, partitions): &(&str, &[i32])| TopicPartitions {
         topic: (*topic).into(),
         partitions: partitions.to_vec(),
