@@ -56,7 +56,7 @@ def test_a_topics_configs_change_and_go_back(broker: Broker, topic: str) -> None
     alter(broker, ResourceType.TOPIC, topic, segment_ms="777000", compression_type="zstd")
     entry = describe(broker, ResourceType.TOPIC, topic)["segment.ms"]
     assert (entry.value, entry.source) == ("777000", ConfigSource.DYNAMIC_TOPIC_CONFIG.value)
-    assert [name for name in entry.synonyms][:1] == ["segment.ms"]
+    assert list(entry.synonyms)[:1] == ["segment.ms"]
     alter(broker, ResourceType.TOPIC, topic, segment_ms=None)
     entry = describe(broker, ResourceType.TOPIC, topic)["segment.ms"]
     assert (entry.value, entry.source) == (before.value, before.source)
