@@ -200,7 +200,7 @@ impl<'a> Attempt<'a> {
         let Some((sent, answers, found)) = verdict else { return Ok(()) };
         let is_wrong = !found.differences.is_empty();
         self.conclude(&step, sent, answers, found);
-        if step.settles && !is_wrong {
+        if step.settles && !is_wrong && !self.outcome.parted {
             self.since_change = 0;
             let sent = settle::settle(self).await?;
             if let Some((what, differences, answers)) = sent {

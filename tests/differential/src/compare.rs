@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use broker_wire::ApiKey;
 use broker_wire::tree::Node;
 
-use crate::differences::{How, Kind, RULES, Rule};
+use crate::differences::{How, Kind, Rule, rules};
 use crate::show::show;
 use crate::step::Side;
 
@@ -34,6 +34,15 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
+    /// What a member is sorted by: those that are bound by Kafka's name, all others behind them.
+    fn member(&self, id: String, side: Side) -> Key {
+        let kafkas = match side {
+            Side::Strata => self.to_kafka.get(&(Kind::Member, id)).cloned(),
+            Side::Kafka => self.to_strata.contains_key(&(Kind::Member, id.clone())).then_some(id),
+        };
+        kafkas.map_or(Key::Unknown, Key::Text)
+    }
+
     fn kafkas(&self, kind: Kind, strata: String) -> String {
         self.to_kafka.get(&(kind, strata.clone())).cloned().unwrap_or(strata)
     }
@@ -60,6 +69,7 @@ const ABSENT: Node = Node::Null;
 enum Key {
     Number(i64),
     Text(String),
+    Unknown,
 }
 
 /// How often each rule excused a difference.
@@ -68,7 +78,7 @@ pub(crate) struct Uses(Vec<AtomicU64>);
 
 impl Uses {
     pub(crate) fn new() -> Uses {
-        Uses(RULES.iter().map(|_| AtomicU64::new(0)).collect())
+        Uses(rules().map(|_| AtomicU64::new(0)).collect())
     }
 
     fn note(&self, rule: usize) {
@@ -78,7 +88,7 @@ impl Uses {
     }
 
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static Rule, u64)> {
-        RULES.iter().zip(&self.0).map(|(rule, count)| (rule, count.load(Ordering::Relaxed)))
+        rules().zip(&self.0).map(|(rule, count)| (rule, count.load(Ordering::Relaxed)))
     }
 }
 
@@ -156,12 +166,21 @@ impl Comparison<'_> {
 
     /// Tells which elements only one of two lists has, and takes them out.
     fn only_one_has(&mut self, path: &str, place: &str, (left, right): (&mut Vec<Node>, &mut Vec<Node>)) {
-        let keys = |list: &[Node]| list.iter().map(name_of).collect::<Vec<_>>();
-        let (ours, theirs) = (keys(left), keys(right));
+        let name = |item: &Node, is_ours: bool| match item {
+            Node::Fields(fields) => match fields.first() {
+                Some((_, id @ Node::Uuid(_))) if is_ours => self.bindings.kafkas(Kind::TopicId, show(id)),
+                _ => name_of(item),
+            },
+            other => show(other),
+        };
+        let (ours, theirs): (Vec<_>, Vec<_>) =
+            (left.iter().map(|item| name(item, true)).collect(), right.iter().map(|item| name(item, false)).collect());
         let path = format!("{path}[]");
         for (list, others, is_ours) in [(&mut *left, &theirs, true), (right, &ours, false)] {
+            let own = if is_ours { &ours } else { &theirs };
+            let mut own = own.iter();
             list.retain(|item| {
-                let is_common = others.contains(&name_of(item));
+                let is_common = own.next().is_some_and(|name| others.contains(name));
                 if !is_common {
                     let (strata, kafka) = if is_ours { (item, &ABSENT) } else { (&ABSENT, item) };
                     if !self.is_excused(&path, strata, kafka) {
@@ -211,7 +230,7 @@ impl Comparison<'_> {
     fn is_excused(&mut self, path: &str, strata: &Node, kafka: &Node) -> bool {
         for (index, rule) in self.rules(path) {
             let is_excused = match &rule.how {
-                How::Bound(kind) => match (handed_out(strata), handed_out(kafka)) {
+                How::Bound(kind) => match (handed_out(*kind, strata), handed_out(*kind, kafka)) {
                     (Some(left), Some(right)) => self.bindings.agrees(*kind, left, right),
                     (left, right) => left.is_none() && right.is_none() && strata == kafka,
                 },
@@ -245,21 +264,18 @@ impl Comparison<'_> {
 
     /// What a list is sorted by. An id that Strata handed out counts as the one of Kafka that it is bound to.
     fn key(&self, item: &Node, keys: &[&str], side: Side) -> Vec<Key> {
-        let one = |node: &Node| match node {
+        let one = |(name, node): (&&str, &Node)| match node {
             Node::Number(value) => Key::Number(*value),
             Node::Uuid(_) if side == Side::Strata => Key::Text(self.bindings.kafkas(Kind::TopicId, show(node))),
-            Node::Text(_) if side == Side::Strata => Key::Text(self.bindings.kafkas(Kind::Member, show(node))),
+            Node::Text(_) if *name == "member_id" => self.bindings.member(show(node), side),
             other => Key::Text(show(other)),
         };
-        match keys {
-            [] => vec![one(item)],
-            keys => keys.iter().filter_map(|name| item.field(name)).map(one).collect(),
-        }
+        keys.iter().filter_map(|name| Some((name, item.field(name)?))).map(one).collect()
     }
 
     fn rules(&self, path: &str) -> Vec<(usize, &'static Rule)> {
         let (api, version) = (self.case.api, self.case.version);
-        RULES.iter().enumerate().filter(|(_, rule)| rule.is_for(api, version, path)).collect()
+        rules().enumerate().filter(|(_, rule)| rule.is_for(api, version, path)).collect()
     }
 
     fn differ(&mut self, path: &str, place: &str, strata: &Node, kafka: &Node) {
@@ -273,8 +289,9 @@ impl Comparison<'_> {
 }
 
 /// A value that a broker hands out; none for what says that there is none.
-fn handed_out(node: &Node) -> Option<String> {
+fn handed_out(kind: Kind, node: &Node) -> Option<String> {
     match node {
+        Node::Number(0) if kind == Kind::Producer => Some(show(node)),
         Node::Number(-1 | 0) | Node::Null => None,
         Node::Text(text) if text.is_empty() => None,
         Node::Uuid(id) if id.is_nil() => None,

@@ -7,8 +7,9 @@
 use broker_wire::ApiKey;
 use broker_wire::tree::Node;
 
-use crate::attempt::{CLOSED, PARKED_TEXT};
+use crate::attempt::CLOSED;
 use crate::compare::Case;
+use crate::open::OPEN;
 use crate::show::show;
 
 /// A class of values that each broker hands out by itself.
@@ -63,6 +64,11 @@ pub(crate) struct Rule {
     pub(crate) reason: &'static str,
 }
 
+/// The justified differences, and behind them those that are none and wait to be mended.
+pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().chain(OPEN)
+}
+
 impl Rule {
     pub(crate) fn is_for(&self, api: ApiKey, version: i16, path: &str) -> bool {
         (self.api == "*" || self.api == api.name())
@@ -74,9 +80,9 @@ impl Rule {
     }
 }
 
-const ALL: (i16, i16) = (0, i16::MAX);
+pub(crate) const ALL: (i16, i16) = (0, i16::MAX);
 
-const fn rule(api: &'static str, path: &'static str, how: How, reason: &'static str) -> Rule {
+pub(crate) const fn rule(api: &'static str, path: &'static str, how: How, reason: &'static str) -> Rule {
     Rule { api, versions: ALL, path, how, reason }
 }
 
@@ -120,6 +126,7 @@ pub(crate) const RULES: &[Rule] = &[
         "Kafka gives members in the order of a hash table",
     ),
     rule("JoinGroup", "members", How::Set(&["member_id"]), "Kafka gives members in the order of a hash table"),
+    rule("*", "**.results", How::Set(NAMES), "Kafka gives groups and resources in the order of a hash table"),
     rule("*", "**.groups", How::Set(NAMES), "Kafka gives groups in the order of a hash table"),
     rule("*", "**.configs", How::Set(NAMES), "Kafka gives configs in the order of a hash table"),
     // Configs.
@@ -147,6 +154,28 @@ pub(crate) const RULES: &[Rule] = &[
     },
     // What only Kafka has.
     rule("ApiVersions", "api_keys[]", How::When(|_, strata, _| *strata == Node::Null), "Kafka serves more APIs"),
+    rule(
+        "ApiVersions",
+        "api_keys[].max_version",
+        How::When(|_, strata, kafka| is_below(strata, kafka)),
+        "the newest versions are those of one earlier release, because clients guess the release from them",
+    ),
+    rule(
+        "Metadata",
+        "topics[]",
+        How::When(|case, strata, kafka| {
+            case.request.field("allow_auto_topic_creation") != Some(&Node::Bool(false))
+                && has_error(strata, 0)
+                && has_error(kafka, 3)
+        }),
+        "Kafka answers before it has created the topic, and the client asks again",
+    ),
+    rule(
+        "Fetch",
+        "responses[].partitions[].records.tail",
+        How::When(|_, strata, _| *strata == Node::Number(0)),
+        "Kafka cuts the file by bytes; Strata ends with a whole batch, and clients drop what is not whole",
+    ),
     // What no client sends.
     rule(
         "Produce",
@@ -163,8 +192,26 @@ pub(crate) const RULES: &[Rule] = &[
     rule(
         "Produce",
         "responses[].partition_responses[]",
-        How::When(|_, strata, kafka| has_error(strata, 76) && has_error(kafka, -1)),
-        "Kafka fails with an error of its own on a codec that it does not know",
+        How::When(|_, strata, kafka| has_error(kafka, -1) && !has_error(strata, 0)),
+        "Kafka fails with an error of its own (a codec or a length that it does not expect), Strata names the fault",
+    ),
+    rule(
+        "Produce",
+        "responses[].partition_responses[]",
+        How::Parts(|_, strata, kafka| has_error(strata, 0) && [-1, 2, 87].iter().any(|code| has_error(kafka, *code))),
+        "Strata keeps compressed batches as the producer made them and does not look inside",
+    ),
+    rule(
+        "Produce",
+        "responses[].partition_responses[]",
+        How::When(|_, strata, kafka| has_error(strata, 21) && !has_error(kafka, 0)),
+        "a request with two faults: Strata looks at the acks first",
+    ),
+    rule(
+        "IncrementalAlterConfigs",
+        "responses[]",
+        How::When(|_, strata, kafka| has_error(strata, 17) && has_error(kafka, 40)),
+        "a request with two faults: Strata looks at the topic's name first",
     ),
     rule(
         "Produce",
@@ -178,107 +225,149 @@ pub(crate) const RULES: &[Rule] = &[
         How::When(|_, strata, kafka| is_text(strata, CLOSED) && show(kafka).contains('\u{fffd}')),
         "Kafka reads what is not UTF-8 as another text; to Strata the request is malformed",
     ),
-    // Reported and not done yet.
-    rule("DescribeConfigs", "results[].error_message", How::Pair("null", "\"\""), "OPEN: D1"),
-    rule("InitProducerId", "error_code", How::Pair("53", "42"), "OPEN: F3"),
-    rule("AlterPartitionReassignments", "error_message", How::Pair("\"\"", "null"), "OPEN: D3"),
-    rule("ListPartitionReassignments", "error_message", How::Pair("\"\"", "null"), "OPEN: D3"),
-    Rule {
-        api: "JoinGroup",
-        versions: (0, 1),
-        path: "",
-        how: How::Parts(|_, strata, _| has_error(strata, 35)),
-        reason: "OPEN: G1",
-    },
-    rule("ApiVersions", "", How::When(|_, _, kafka| has_error(kafka, 42)), "OPEN: F2"),
+    rule(
+        "Produce",
+        "responses[].partition_responses[]",
+        How::Parts(|_, strata, kafka| (has_error(strata, 2) || has_error(strata, 87)) && has_error(kafka, 0)),
+        "Strata refuses bytes that follow a batch, and a producer id without an epoch; Kafka takes them",
+    ),
     rule(
         "Fetch",
-        "responses[].partitions[]",
-        How::When(|_, strata, kafka| {
-            [1, 74, 75].iter().any(|code| has_error(kafka, *code))
-                && same_but(
-                    strata,
-                    kafka,
-                    &["high_watermark", "last_stable_offset", "log_start_offset", "aborted_transactions"],
-                )
-        }),
-        "OPEN: F4",
+        "responses[].partitions[].records.batches[].max_timestamp",
+        How::When(|_, strata, _| matches!(strata, Node::Number(-1 | 0 | i64::MAX))),
+        "Strata keeps compressed batches with their head; Kafka looks inside and corrects a wrong greatest time",
     ),
-    rule(
-        "Produce",
-        "responses[].partition_responses[].log_start_offset",
-        How::When(|_, strata, _| *strata == Node::Number(-1)),
-        "OPEN: F5",
-    ),
-    rule("Produce", "responses[].partition_responses[].error_code", How::Pair("43", "2"), "OPEN: F7"),
-    rule(
-        "Produce",
-        "responses[].partition_responses[]",
-        How::When(|_, strata, kafka| has_error(strata, 3) && has_error(kafka, 2)),
-        "OPEN: F7",
-    ),
-    rule(
-        "Produce",
-        "responses[].partition_responses[]",
-        How::Parts(|_, strata, kafka| has_error(strata, 0) && has_error(kafka, 76)),
-        "OPEN: F8",
-    ),
-    rule("Fetch", "responses[].partitions[].aborted_transactions", How::Pair("[]", "null"), "OPEN: F9"),
-    rule("Fetch", "responses[].partitions[]", How::When(|_, strata, _| has_error(strata, 74)), "OPEN: F11"),
-    rule(
-        "Fetch",
-        "responses[].partitions[]",
-        How::When(|_, strata, kafka| has_error(strata, 0) && has_error(kafka, 1)),
-        "OPEN: F12",
-    ),
-    rule("Produce", "responses[].partition_responses[].error_code", How::Pair("2", "87"), "OPEN: F16"),
-    rule(
-        "Produce",
-        "responses[].partition_responses[]",
-        How::Parts(|_, strata, kafka| has_error(strata, 87) && has_error(kafka, 0)),
-        "OPEN: F19",
-    ),
-    rule(
-        "InitProducerId",
-        "",
-        How::Parts(|_, strata, kafka| has_error(strata, 0) && has_error(kafka, 42)),
-        "OPEN: F22",
-    ),
-    rule(
-        "DescribeGroups",
-        "groups[].group_state",
-        How::Parts(|_, _, kafka| is_text(kafka, "PreparingRebalance")),
-        "OPEN: G5",
-    ),
-    rule("Produce", "", How::When(|_, strata, kafka| is_text(kafka, CLOSED) && *strata == Node::Null), "OPEN: F1"),
-    rule(
-        "Metadata",
-        "",
-        How::When(|_, strata, kafka| is_text(strata, CLOSED) && kafka.field("topics").is_some()),
-        "OPEN: D2",
-    ),
-    rule("FindCoordinator", "", How::When(|_, strata, _| has_error(strata, 24)), "OPEN: G2"),
-    rule("FindCoordinator", "coordinators[]", How::When(|_, strata, _| has_error(strata, 24)), "OPEN: G2"),
     rule(
         "JoinGroup",
         "",
-        How::Parts(|_, strata, kafka| is_text(strata, PARKED_TEXT) && has_error(kafka, 0)),
-        "OPEN: G3",
+        How::When(|_, strata, kafka| has_error(kafka, -1) && !has_error(strata, 0)),
+        "Kafka fails with an error of its own on a static member with the id of another one",
     ),
+    rule(
+        "JoinGroup",
+        "error_code",
+        How::Pair("25", "23"),
+        "a request with two faults: Strata looks at the member's id first",
+    ),
+    rule(
+        "DescribeTopicPartitions",
+        "topics[]",
+        How::When(|_, strata, kafka| has_error(kafka, -1) && has_error(strata, 17)),
+        "Kafka fails with an error of its own on an empty name",
+    ),
+    rule(
+        "IncrementalAlterConfigs",
+        "responses[]",
+        How::When(|_, strata, kafka| has_error(strata, 40) && has_error(kafka, 3)),
+        "a request with two faults: Strata looks at the values first",
+    ),
+    // Groups.
     rule(
         "ListGroups",
         "groups[]",
-        How::Parts(|_, strata, kafka| {
-            *strata == Node::Null && matches!(kafka.field("protocol_type"), Some(Node::Text(text)) if text.is_empty())
-        }),
-        "OPEN: G4",
+        How::Parts(|_, strata, kafka| *strata == Node::Null || *kafka == Node::Null),
+        NOT_JOINED,
     ),
+    rule(
+        "DescribeGroups",
+        "groups[]",
+        How::Parts(|_, strata, kafka| is_state(strata, "Dead") && is_state(kafka, "Empty")),
+        NOT_JOINED,
+    ),
+    rule("DescribeGroups", "groups[]", How::Parts(|_, _, kafka| is_state(kafka, "Dead")), NOT_WRITTEN),
+    rule("OffsetDelete", "", How::Parts(|_, strata, _| has_error(strata, 69)), NOT_JOINED),
+    rule("DeleteGroups", "results[].error_code", How::Parts(|_, strata, _| *strata == Node::Number(69)), NOT_JOINED),
     rule(
         "OffsetCommit",
         "topics[].partitions[].error_code",
-        How::Parts(|_, strata, _| *strata == Node::Number(69)),
-        "OPEN: G4",
+        How::Parts(|_, strata, kafka| matches!(strata, Node::Number(22 | 69)) && *kafka == Node::Number(25)),
+        NOT_JOINED,
     ),
+    rule(
+        "JoinGroup",
+        "",
+        How::Parts(|_, strata, kafka| strata.field("skip_assignment") != kafka.field("skip_assignment")),
+        "a static member that comes back with other topics: Strata gives them to it, Kafka keeps the old assignment",
+    ),
+    rule(
+        "CreateTopics",
+        "topics[]",
+        How::When(|_, strata, kafka| has_error(strata, 36) && has_error(kafka, 44)),
+        "too many partitions for a topic that exists: Strata looks at the name first",
+    ),
+    // More faults than one, and what is not served yet.
+    rule(
+        "Produce",
+        "responses[].partition_responses[]",
+        How::When(|_, strata, kafka| has_error(strata, 3) && !has_error(kafka, 0)),
+        "a batch with a fault for a partition that is not there: Strata looks for the partition first",
+    ),
+    rule(
+        "Produce",
+        "responses[].partition_responses[]",
+        How::When(|_, strata, kafka| has_error(strata, 87) && [2, 47].iter().any(|code| has_error(kafka, *code))),
+        "a batch with a wrong length, or with a producer id and no epoch: another fault is told",
+    ),
+    rule(
+        "Produce",
+        "responses[].partition_responses[]",
+        How::When(|_, strata, kafka| has_error(kafka, 53) && !has_error(strata, 0)),
+        "transactions are not served yet: a batch of one is refused for another reason",
+    ),
+    rule(
+        "Produce",
+        "responses[].partition_responses[].log_append_time_ms",
+        How::When(|_, strata, _| *strata == Node::Number(-1)),
+        "a retry is not appended again, and has no time of its own",
+    ),
+    rule(
+        "Fetch",
+        "responses[].partitions[].records.batches[]",
+        How::When(|_, strata, kafka| is_compressed(strata) && same_but(strata, kafka, &["max_timestamp"])),
+        "Strata keeps compressed batches with their head; Kafka looks inside and corrects a wrong greatest time",
+    ),
+    rule(
+        "Fetch",
+        "responses[].partitions[].error_code",
+        How::Pair("100", "3"),
+        "a session's topic that was deleted: its id is no longer known",
+    ),
+    rule(
+        "Fetch",
+        "responses[].partitions[]",
+        How::When(|_, strata, kafka| has_error(kafka, 76) && has_error(strata, 0)),
+        "zstd to a client below version 10: Strata keeps batches as they are",
+    ),
+    rule(
+        "Metadata",
+        "",
+        How::When(|_, _, kafka| {
+            has_error(kafka, -1)
+                || kafka.field("topics").map(Node::items).unwrap_or_default().iter().any(|topic| has_error(topic, -1))
+        }),
+        "Kafka fails with an error of its own on a topic with neither name nor id",
+    ),
+    rule(
+        "*",
+        "**.configs[].value",
+        How::When(
+            |_, strata, kafka| matches!((strata, kafka), (Node::Text(ours), Node::Text(theirs)) if ours.as_str() == theirs.trim().trim_start_matches('+')),
+        ),
+        "Strata shows a value as it is understood, Kafka as it was written",
+    ),
+    rule(
+        "ApiVersions",
+        "supported_features[]",
+        How::When(|_, strata, _| *strata == Node::Null),
+        "features of a Kafka cluster",
+    ),
+    rule(
+        "ApiVersions",
+        "finalized_features[]",
+        How::When(|_, strata, _| *strata == Node::Null),
+        "features of a Kafka cluster",
+    ),
+    rule("ApiVersions", "finalized_features_epoch", How::Ignored, "each cluster counts by itself"),
 ];
 
 /// Where a config's value comes from.
@@ -287,12 +376,27 @@ const LAYERS: &[&str] = &["config_source", "is_default", "synonyms", "documentat
 /// Topic configs that Kafka does not know.
 const OURS: &[&str] = &["strata.export.enable"];
 
-fn is_text(node: &Node, wanted: &str) -> bool {
+pub(crate) fn is_text(node: &Node, wanted: &str) -> bool {
     matches!(node, Node::Text(text) if text.as_str() == wanted)
 }
 
-fn has_error(node: &Node, code: i64) -> bool {
+pub(crate) fn has_error(node: &Node, code: i64) -> bool {
     node.field("error_code") == Some(&Node::Number(code))
+}
+
+const NOT_JOINED: &str = "Kafka keeps an empty group that nobody joined until it restarts; Strata never makes it";
+const NOT_WRITTEN: &str = "Kafka describes what it has written, and writes a group when its members have synced";
+
+fn is_state(group: &Node, wanted: &str) -> bool {
+    group.field("group_state").is_some_and(|state| is_text(state, wanted))
+}
+
+fn is_compressed(batch: &Node) -> bool {
+    matches!(batch.field("attributes"), Some(Node::Number(attributes)) if attributes & 7 != 0)
+}
+
+fn is_below(strata: &Node, kafka: &Node) -> bool {
+    matches!((strata, kafka), (Node::Number(ours), Node::Number(theirs)) if ours < theirs)
 }
 
 /// True where a request names a place of a topic twice.
@@ -316,12 +420,12 @@ fn all_errors(node: &Node, code: i64) -> bool {
     }
 }
 
-fn is_config(node: &Node, name: &str) -> bool {
+pub(crate) fn is_config(node: &Node, name: &str) -> bool {
     matches!(node.field("name"), Some(Node::Text(text)) if text.as_str() == name)
 }
 
 /// True where two structs differ in these fields only.
-fn same_but(strata: &Node, kafka: &Node, fields: &[&str]) -> bool {
+pub(crate) fn same_but(strata: &Node, kafka: &Node, fields: &[&str]) -> bool {
     match (strata, kafka) {
         (Node::Fields(left), Node::Fields(right)) => {
             left.iter().zip(right).all(|(ours, theirs)| fields.contains(&ours.0) || ours == theirs)

@@ -16,6 +16,7 @@ mod differences;
 mod generate;
 mod learn;
 mod link;
+mod open;
 mod report;
 mod run;
 mod settle;

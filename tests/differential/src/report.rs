@@ -131,6 +131,9 @@ impl Report {
         for line in &self.uncovered {
             let _ = writeln!(out, "not exercised: {line}");
         }
+        for (rule, count) in self.rules.iter().filter(|(rule, count)| *count > 0 && rule.contains(": OPEN: ")) {
+            let _ = writeln!(out, "{count} times {rule}");
+        }
         if self.sequences >= STALE_AFTER {
             for (rule, _) in self.rules.iter().filter(|(_, count)| *count == 0) {
                 let _ = writeln!(out, "STALE RULE: {rule}");

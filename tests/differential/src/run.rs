@@ -139,8 +139,8 @@ impl Shared<'_> {
                 report.unrepeated.push(finding);
             }
             Some(shrunk) => {
-                if let Some(failure) = shrunk.outcome.failure {
-                    let finding = Finding::new(seed, failure, shrunk.outcome.story);
+                if let Some(failure) = shrunk.failure {
+                    let finding = Finding::new(seed, failure, shrunk.story);
                     tell(&finding.text());
                     report.add(finding);
                 }

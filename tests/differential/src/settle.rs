@@ -67,7 +67,8 @@ pub(crate) async fn clean_up(attempt: &mut Attempt<'_>) -> Result<(), String> {
     }
     let mut links = open(attempt).await?;
     let view = attempt.view(Side::Kafka);
-    let names = (0..TOPICS).map(|slot| view.topic(slot));
+    // The topic that is nowhere may have been created by a request for metadata.
+    let names = (0..TOPICS).chain([crate::generate::NOWHERE]).map(|slot| view.topic(slot));
     let topics = names.map(|name| DeleteTopicState { name: Some(name), ..Default::default() }).collect();
     let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
     let request = RequestBody::DeleteTopics(request);

@@ -4,25 +4,16 @@ use crate::attempt::{Cluster, Outcome};
 use crate::run::{Names, attempt};
 use crate::step::Step;
 
-/// What became of a failure.
-#[derive(Debug)]
-pub(crate) struct Shrunk {
-    /// The places of the steps that are needed.
-    pub(crate) steps: Vec<usize>,
-    /// The last run that failed.
-    pub(crate) outcome: Outcome,
-}
-
 /// How often a failure may be tried again before it counts as one that does not repeat.
 const TRIES: usize = 3;
 
-/// Shrinks. None where the sequence does not fail again.
+/// Shrinks, and gives the last run that failed. None where the sequence does not fail again.
 pub(crate) async fn shrink(
     cluster: &Cluster,
     names: &Names,
     steps: &[Step],
     failed: (usize, &str),
-) -> Result<Option<Shrunk>, String> {
+) -> Result<Option<Outcome>, String> {
     let (last, signature) = failed;
     let mut kept: Vec<usize> = (0..=last.min(steps.len().saturating_sub(1))).collect();
     let mut found = None;
@@ -49,7 +40,7 @@ pub(crate) async fn shrink(
         }
         width /= 2;
     }
-    Ok(Some(Shrunk { steps: kept, outcome }))
+    Ok(Some(outcome))
 }
 
 async fn fails(

@@ -20,17 +20,6 @@ pub(crate) enum Side {
 
 impl Side {
     pub(crate) const BOTH: [Side; 2] = [Side::Strata, Side::Kafka];
-
-    pub(crate) const fn index(self) -> usize {
-        self as usize
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Side::Strata => "Strata",
-            Side::Kafka => "Kafka",
-        }
-    }
 }
 
 /// What one broker handed out in this sequence.
@@ -66,6 +55,12 @@ impl View<'_> {
     /// The id of a topic; zero where none is known.
     pub(crate) fn topic_id(&self, slot: u8) -> TopicId {
         self.slots.topic_ids.get(self.topic(slot).as_str()).copied().unwrap_or(TopicId::ZERO)
+    }
+
+    /// The same, with an id that no topic has where none is known.
+    pub(crate) fn topic_id_or(&self, slot: u8) -> TopicId {
+        let known = self.topic_id(slot);
+        if known.is_zero() { TopicId([7 + slot; 16]) } else { known }
     }
 
     /// The id of a member; empty where it has none yet.

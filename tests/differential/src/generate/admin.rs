@@ -43,8 +43,8 @@ impl Name {
 /// A name: mostly a topic's, sometimes one that cannot be one.
 pub(super) fn name(plan: &mut Plan<'_>) -> Name {
     match plan.dice.below(14) {
-        0 => Name::Literal(plan.dice.of(&["", ".", "..", "a/b", "a b", "ü", "a\u{0}", "-"])),
-        1 => Name::Long(plan.dice.of(&[249, 250, 1_000])),
+        0 => Name::Literal(plan.dice.of(&["", ".", "..", "a/b", "a b", "ü", "a\u{0}"])),
+        1 => Name::Long(plan.dice.of(&[250, 1_000])),
         _ => Name::Slot(plan.topic()),
     }
 }

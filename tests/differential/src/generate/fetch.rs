@@ -49,7 +49,7 @@ pub(super) fn fetch(plan: &mut Plan<'_>) {
     let forgets = matches!(session, Session::Goes(..)) && plan.dice.percent(20);
     let forgotten = forgets.then(|| (plan.topic(), plan.dice.below(3) as i32));
     let by_unknown_id = plan.dice.percent(3);
-    let bytes_max = plan.dice.weighted(&[(10, 50_000_000), (2, 0), (2, 1), (2, 100), (2, 400), (1, -1), (1, i32::MAX)]);
+    let bytes_max = plan.dice.weighted(&[(10, 50_000_000), (2, 0), (2, 1), (2, 100), (2, 400), (1, i32::MAX)]);
     let max_wait_ms = plan.dice.of(&[0, 0, 0, 10, 30, -1]);
     let min_bytes = plan.dice.of(&[0, 1, 1, 1, 1_000, -1]);
     let isolation_level = plan.dice.weighted(&[(8, 0), (4, 1)]);
@@ -66,7 +66,11 @@ pub(super) fn fetch(plan: &mut Plan<'_>) {
             Session::Closes(slot) => (view.session(slot), -1),
             Session::Odd(id, epoch) => (id, epoch),
         };
-        let id = |topic: u8| if by_unknown_id { TopicId([7; 16]) } else { view.topic_id(topic) };
+        let id = |topic: u8| match view.topic_id(topic) {
+            // Kafka fails with an error of its own on the id zero.
+            known if !by_unknown_id && !known.is_zero() => known,
+            _ => TopicId([7 + topic; 16]),
+        };
         let forgotten = forgotten.iter().map(|(topic, partition)| ForgottenTopic {
             topic: view.topic(*topic),
             topic_id: id(*topic),

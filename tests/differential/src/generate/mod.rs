@@ -24,8 +24,8 @@ use crate::versions::Versions;
 
 /// The lane of requests that belong to no member.
 const MAIN: u8 = 0;
-/// Topics that are never created.
-const NOWHERE: u8 = 8;
+/// A topic that no request creates on purpose.
+pub(crate) const NOWHERE: u8 = 8;
 
 /// A partition as it should be.
 #[derive(Clone, Copy, Debug, Default)]
