@@ -341,9 +341,6 @@ fn odd_together(values: &ConfigValues) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if values.get(broker::MIN_INSYNC_REPLICAS) > 1 {
-        odd.push("min.insync.replicas is above 1, and there is one node: producing with acks=all will fail".to_owned());
-    }
     if values.get(broker::MESSAGE_MAX_BYTES) > values.get(network::SOCKET_REQUEST_MAX_BYTES) {
         odd.push("message.max.bytes is above socket.request.max.bytes: the largest batches cannot arrive".to_owned());
     }

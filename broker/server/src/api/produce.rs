@@ -240,11 +240,9 @@ fn refused(error: ProduceError, replica: Option<&Partition>, answer: &mut Partit
     let is_untold = [CorruptMessage, KafkaStorageError, MessageTooLarge, RecordListTooLarge].contains(&error.code);
     let log_start = replica.filter(|_| !is_untold).map_or(Offset(-1), |replica| replica.ends().log_start);
     let message = error.message.map(Str::from);
-    let record = error.record.map(|batch_index| BatchIndexAndErrorMessage {
-        batch_index,
-        batch_index_error_message: message.clone(),
-        ..Default::default()
-    });
+    let record = error
+        .record
+        .map(|batch_index| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: message.clone() });
     *answer = PartitionProduceResponse {
         index: answer.index,
         error_code: error.code.code(),
