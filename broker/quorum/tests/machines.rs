@@ -13,8 +13,8 @@ use broker_group::request::{
 };
 use broker_group::{GroupMachine, Groups};
 use broker_metadata::{
-    AlterConfigs, BeginIncarnation, ClusterImage, CreateMode, CreateTopics, Existing, MetadataMachine, NewTopic,
-    TopicRef,
+    AlterConfigs, ArchiveChange, BeginIncarnation, ClusterImage, ConfigChange, ConfigOwner, CreateMode,
+    CreatePartitions, CreateTopics, Existing, MetadataMachine, MorePartitions, NewTopic, TopicRef,
 };
 use broker_model::machine::{CallId, Effects, Input, Machine, Refusal};
 use broker_model::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
@@ -83,11 +83,20 @@ impl Script for Metadata {
             }
             4 | 5 => Request::DeleteTopics(vec![topic, TopicRef::Id(known)]),
             6 => {
-                let changes = BTreeMap::from([
-                    ("segment.ms".into(), [None, Some(fresh.to_string())][rng.below(2) as usize].clone()),
-                    ("retention.ms".into(), None),
-                ]);
-                Request::AlterConfigs(AlterConfigs { topic, changes, mode: CreateMode::Apply })
+                let expected = hard.topic(&name).map(|topic| (*topic.configs).clone()).unwrap_or_default();
+                let configs = BTreeMap::from([("segment.ms".into(), fresh.to_string())]);
+                let archive = [ArchiveChange::Keep, ArchiveChange::Begin, ArchiveChange::Purge][rng.below(3) as usize];
+                let owner = match rng.below(3) {
+                    0 => ConfigOwner::Broker(Some(NodeId(rng.below(2) as i32)).filter(|node| node.0 > 0)),
+                    _ => ConfigOwner::Topic(name),
+                };
+                let change = ConfigChange { owner, expected, configs, archive };
+                Request::AlterConfigs(AlterConfigs { changes: vec![change], mode: CreateMode::Apply })
+            }
+            8 => {
+                let count = 1 + rng.below(6) as i32;
+                let topics = vec![MorePartitions { name, count, assignments: None }];
+                Request::CreatePartitions(CreatePartitions { topics, mode: CreateMode::Apply })
             }
             7 => Request::PurgeFinished(hard.purges().next().map_or(known, |(id, _)| id)),
             _ => Request::AllocateProducerIds,
@@ -323,7 +332,17 @@ fn metadata_keeps_what_it_told() {
         println!("seed {seed}"); // Shown by a failure only.
         simulate_into::<Metadata>(seed, &mut seen);
     }
-    for word in ["Unavailable", "NotLeader", "Conflict", "loads", "ProducerIds", "Created", "Deleted", "Altered(Ok"] {
+    for word in [
+        "Unavailable",
+        "NotLeader",
+        "Conflict",
+        "loads",
+        "ProducerIds",
+        "Created",
+        "Deleted",
+        "Altered([Ok",
+        "PartitionsCreated([Ok",
+    ] {
         assert!(seen.contains(word), "{word} never happened");
     }
 }
