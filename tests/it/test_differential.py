@@ -9,5 +9,5 @@ pytestmark = [pytest.mark.strata, pytest.mark.java]
 
 
 def test_answers_are_those_of_apache_kafka(tmp_path: Path) -> None:
-    done = pair.compare(tmp_path, ["--seed", "1", "--sequences", "120"])
+    done = pair.compare(tmp_path, ["--seed", "1", "--sequences", "60"])
     assert done.returncode == 0, done.stdout
