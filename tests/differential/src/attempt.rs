@@ -188,7 +188,10 @@ impl<'a> Attempt<'a> {
                 return Ok(());
             }
             let found = self.judge(&step, &sent, &answers);
-            let is_late = self.since_change < 4 && may_be_asked_again(&step) || is_loading(&answers);
+            // Silence and a closed connection do not become better by being asked again.
+            let are_told = answers.iter().all(|answer| matches!(answer, Answer::Body(_)));
+            let is_fresh = self.since_change < 4 && may_be_asked_again(&step);
+            let is_late = are_told && (is_fresh || is_loading(&answers));
             let is_wrong = !found.differences.is_empty();
             verdict = Some((sent, answers, found));
             if !(is_wrong && is_late) {

@@ -50,7 +50,7 @@ fn unknown_keys_and_versions_still_have_a_correlation_id() {
     for (api_key, version, expected) in [
         (999, 0, Service::Close),
         (-1, 0, Service::Close),
-        (60, 0, Service::Close),
+        (59, 0, Service::Close),
         (1, 3, Service::Close),
         (1, 19, Service::Close),
         (0, 2, Service::Refuse(ApiKey::Produce)),
