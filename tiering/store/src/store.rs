@@ -13,9 +13,12 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload, UpdateVersion};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload, UpdateVersion};
 
 use crate::{Class, StoreError, StoreErrorKind};
+
+/// The whole body of an object, or how it broke off.
+type Body = Result<Bytes, object_store::Error>;
 
 /// How often the same write is tried before the doubt is the caller's.
 const WRITE_ATTEMPTS: u32 = 3;
@@ -134,15 +137,14 @@ impl Store {
     /// # Errors
     /// Unreachable, Refused, or Unsafe where the store gives no version.
     pub async fn load(&self, key: &str, class: Class) -> Result<Option<Versioned>, StoreError> {
-        let options = GetOptions { extensions: class.extensions(), ..GetOptions::default() };
-        let found = match self.inner.get_opts(&self.path(key)?, options).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(StoreError::read("read", key, &error)),
-        };
-        let version = found.meta.e_tag.clone();
-        let size = found.meta.size;
-        let bytes = found.bytes().await.map_err(|error| StoreError::read("read", key, &error))?;
+        let Some((mut meta, mut body)) = self.get(key, class).await? else { return Ok(None) };
+        if body.is_err() {
+            // The connection broke within the body, which nothing below tries again.
+            let Some(again) = self.get(key, class).await? else { return Ok(None) };
+            (meta, body) = again;
+        }
+        let (version, size) = (meta.e_tag, meta.size);
+        let bytes = body.map_err(|error| StoreError::read("read", key, &error))?;
         if bytes.len() as u64 != size {
             return Err(StoreError::new(StoreErrorKind::Unreachable, "read", key, "the body was cut off"));
         }
@@ -150,6 +152,16 @@ impl Store {
             return Err(StoreError::new(StoreErrorKind::Unsafe, "read", key, "the store gives no ETag"));
         };
         Ok(Some(Versioned { bytes, version: Version(version) }))
+    }
+
+    /// What is said of an object, and what came of its body.
+    async fn get(&self, key: &str, class: Class) -> Result<Option<(ObjectMeta, Body)>, StoreError> {
+        let options = GetOptions { extensions: class.extensions(), ..GetOptions::default() };
+        match self.inner.get_opts(&self.path(key)?, options).await {
+            Ok(found) => Ok(Some((found.meta.clone(), found.bytes().await))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(StoreError::read("read", key, &error)),
+        }
     }
 
     /// Replaces the content of a key when it still has the `expected` version, or creates it when `None` is expected.
