@@ -128,8 +128,12 @@ impl Partition {
         Ok(Appended { base, next, records: u64::from(records), append_time })
     }
 
-    /// Whether so much was written since the last sync that the next one is due (`flush.messages`).
+    /// Whether so much was written since the last sync that the next one is due (`flush.messages`), or was synced already
+    /// by one that did not tell of it.
     pub(super) fn wants_sync(&self, open: &Open) -> bool {
+        if self.unsynced_bytes.load(Ordering::Relaxed) > 0 {
+            return true;
+        }
         let ends = open.reader.ends();
         ends.end().0 - ends.flushed_end().0 >= self.config.load().flush_messages
     }
