@@ -82,18 +82,29 @@ pub(super) fn start(call: Call, request: ProduceRequest) -> Pending {
             let at = (wait.response.responses.len(), answers.len());
             answers.push(PartitionProduceResponse { index: data.index, ..Default::default() });
             let answer = answers.last_mut().expect("it was just pushed");
-            let partition = found.as_ref().ok().and_then(|topic| topic.partition(PartitionIndex(data.index))).cloned();
-            match found.clone().and_then(|found| append(&wait.call, &found, data)) {
-                Ok((replica, Submitted::Done(done))) => {
-                    written(&wait.call, &replica, &done, answer);
-                    if wait.acks != 0 && waits_for_commit(&replica, done.next, wait.acks) {
-                        wait.waits.push(Wait { at, replica, stage: Stage::Written(done.next, None) });
+            let replica = match found.as_ref().map(|topic| topic.partition(PartitionIndex(data.index))) {
+                Ok(Some(replica)) => replica,
+                Ok(None) => {
+                    refused(ErrorCode::UnknownTopicOrPartition.into(), None, answer);
+                    continue;
+                }
+                Err(error) => {
+                    refused(error.clone(), None, answer);
+                    continue;
+                }
+            };
+            match append(&wait.call, replica, &data) {
+                Ok(Submitted::Done(done)) => {
+                    written(&wait.call, replica, &done, answer);
+                    if wait.acks != 0 && waits_for_commit(replica, done.next, wait.acks) {
+                        let stage = Stage::Written(done.next, None);
+                        wait.waits.push(Wait { at, replica: replica.clone(), stage });
                     }
                 }
-                Ok((replica, Submitted::Queued(promise))) => {
-                    wait.waits.push(Wait { at, replica, stage: Stage::Queued(promise) });
+                Ok(Submitted::Queued(promise)) => {
+                    wait.waits.push(Wait { at, replica: replica.clone(), stage: Stage::Queued(promise) });
                 }
-                Err(error) => refused(error, partition.as_deref(), answer),
+                Err(error) => refused(error, Some(replica), answer),
             }
         }
         let (name, topic_id) = (topic.name, topic.topic_id);
@@ -210,16 +221,15 @@ fn find(call: &Call, data: &TopicProduceData) -> Result<Arc<Topic>, ProduceError
     Ok(topic.clone())
 }
 
-fn append(call: &Call, topic: &Topic, data: PartitionProduceData) -> Result<(Arc<Partition>, Submitted), ProduceError> {
-    let partition = topic.partition(PartitionIndex(data.index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+fn append(call: &Call, replica: &Arc<Partition>, data: &PartitionProduceData) -> Result<Submitted, ProduceError> {
     let records = data.records.as_ref().and_then(Records::bytes).ok_or(ErrorCode::InvalidRecord)?;
     let is_zstd = || BatchHead::parse(records).is_ok_and(|head| head.codec() == Ok(Codec::Zstd));
     if call.context.version < VERSION_ZSTD && is_zstd() {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
-    let submitted = partition.append(records, &call.caller, clock::now())?;
+    let submitted = replica.append(records, &call.caller, clock::now())?;
     call.broker.metrics.produced_bytes.add(records.len() as u64);
-    Ok((partition.clone(), submitted))
+    Ok(submitted)
 }
 
 /// Whether `acks`, or the topic's `flush.messages=1`, asks for more than a write, and that is not there yet.
