@@ -33,10 +33,4 @@ pub(crate) const OPEN: &[Rule] = &[
         How::Parts(|_, strata, kafka| has_error(strata, 0) && has_error(kafka, 40)),
         "OPEN: compression.gzip.level=0 is not valid",
     ),
-    rule(
-        "OffsetForLeaderEpoch",
-        "topics[].partitions[]",
-        How::When(|_, strata, kafka| has_error(strata, 0) && has_error(kafka, 74)),
-        "OPEN: here a negative epoch of a leader other than -1 is fenced",
-    ),
 ];

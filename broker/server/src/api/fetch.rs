@@ -344,7 +344,8 @@ fn find(call: &Call, asked: &PlanTopic, partition: i32) -> Result<Arc<Partition>
 fn look_at(found: &FoundPartition, asked: &Asked, want: Want) -> Result<Look, ErrorCode> {
     let replica = found.0.as_ref().map_err(|error| *error)?;
     let from = Offset(asked.fetch_offset);
-    replica.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
+    // To a fetch, and to it alone, each negative epoch is none.
+    replica.check_epoch(LeaderEpoch(asked.current_leader_epoch.max(-1)))?;
     let ends = replica.open_ends()?;
     if let Some((epoch, end)) = replica.diverges(LeaderEpoch(asked.last_fetched_epoch), from)? {
         return Ok(Look::Diverged { epoch, end });

@@ -193,13 +193,13 @@ impl Partition {
         if open.reader.is_offline() { Err(ErrorCode::KafkaStorageError) } else { Ok(ends_of(&open.reader)) }
     }
 
-    /// Checks the epoch that a client believes in (KIP-320); a negative one is none.
+    /// Checks the epoch that a client believes in (KIP-320); -1 believes in none.
     ///
     /// # Errors
     /// FENCED_LEADER_EPOCH for an older one, UNKNOWN_LEADER_EPOCH for a newer one.
     pub fn check_epoch(&self, claimed: LeaderEpoch) -> Result<(), ErrorCode> {
         match claimed {
-            claimed if claimed.0 < 0 => Ok(()),
+            LeaderEpoch(-1) => Ok(()),
             claimed if claimed < self.epoch => Err(ErrorCode::FencedLeaderEpoch),
             claimed if claimed > self.epoch => Err(ErrorCode::UnknownLeaderEpoch),
             _ => Ok(()),

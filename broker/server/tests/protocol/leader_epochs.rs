@@ -52,6 +52,7 @@ fn an_epoch_ends_where_the_next_begins_in_every_version() {
         assert_eq!(end(NONE, second + 1), (0, NONE, -1), "no such epoch yet");
         assert_eq!(end(NONE, NONE), (0, NONE, -1));
         assert_eq!(end(first, first), (FENCED, NONE, -1));
+        assert_eq!(end(-2, second), (FENCED, NONE, -1), "only -1 is no epoch");
         assert_eq!(end(second + 1, first), (UNKNOWN_EPOCH, NONE, -1));
         assert_eq!(ask(&mut client, version, "nobody", (NONE, first)).error_code, UNKNOWN);
     }
