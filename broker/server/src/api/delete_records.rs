@@ -52,10 +52,12 @@ pub(super) fn start(call: Call, request: DeleteRecordsRequest) -> Pending {
         let recorded = spawn_blocking(move || record(&partitions));
         let reached = join_all(moved.iter().map(|moved| reaches_archive(moved.as_ref().ok(), patience)));
         let (recorded, reached) = tokio::join!(recorded, reached);
-        let failed = recorded.unwrap_or_default();
+        // Where the recording itself broke down, nothing counts as recorded.
+        let failed = recorded.ok();
         let answers = moved.into_iter().zip(reached).map(|(moved, reached)| {
             let moved = moved?;
-            let is_recorded = failed.iter().all(|disk| !is_same(disk, moved.partition.disk()));
+            let has_failed = |disk| is_same(disk, moved.partition.disk());
+            let is_recorded = failed.as_ref().is_some_and(|failed| !failed.iter().any(has_failed));
             if is_recorded || reached {
                 Ok(moved.partition.ends().log_start)
             } else {
