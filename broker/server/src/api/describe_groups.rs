@@ -14,9 +14,6 @@ use crate::errors;
 
 /// From here a group that is not there is an error, and not only `Dead`.
 const VERSION_NOT_FOUND: i16 = 6;
-/// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS, as bits by their numbers (KIP-430): all that can be done
-/// to a group, and everybody may.
-const AUTHORIZED_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// Asks each group's machine.
 pub(super) fn start(call: Call, request: DescribeGroupsRequest) -> Pending {
@@ -41,7 +38,7 @@ pub(super) fn start(call: Call, request: DescribeGroupsRequest) -> Pending {
                 },
             };
             if request.include_authorized_operations && answer.error_code == ErrorCode::None.code() {
-                answer.authorized_operations = AUTHORIZED_OPERATIONS;
+                answer.authorized_operations = call.context.authorized_operations(Resource::Group);
             }
             groups.push(answer);
         }
