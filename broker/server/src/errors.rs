@@ -4,6 +4,7 @@ use broker_metadata::TopicError;
 use broker_model::ErrorCode;
 use broker_model::config::ConfigError;
 use broker_model::machine::Refusal;
+use broker_wire::Str;
 
 /// A metadata machine that did not take a request.
 #[must_use]
@@ -13,6 +14,15 @@ pub fn of_metadata(refusal: Refusal) -> ErrorCode {
         Refusal::NotLeader => ErrorCode::NotController,
         Refusal::Conflict => ErrorCode::RequestTimedOut,
         Refusal::Unavailable => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// What a row of an answer says of its outcome: the code and the text.
+#[must_use]
+pub fn told(outcome: Result<(), TopicError>) -> (i16, Option<Str>) {
+    match outcome {
+        Ok(()) => (ErrorCode::None.code(), None),
+        Err(error) => (error.code.code(), Some(error.message.as_str().into())),
     }
 }
 

@@ -21,7 +21,7 @@ use broker_wire::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse as ChangedResource, IncrementalAlterConfigsResponse,
 };
 
-use super::{Call, Pending, resource};
+use super::{Call, Pending, mode, resource};
 use crate::context::{Operation, Resource};
 use crate::coordinator::Asked;
 use crate::errors;
@@ -60,7 +60,7 @@ pub(super) fn incremental(call: Call, request: IncrementalAlterConfigsRequest) -
     Pending::wait(async move {
         let outcomes = work.finish(&call).await;
         let rows = work.wanted.into_iter().zip(outcomes).map(|(asked, outcome)| {
-            let (error_code, error_message) = told(outcome);
+            let (error_code, error_message) = errors::told(outcome);
             ChangedResource { error_code, error_message, resource_type: asked.kind, resource_name: asked.name }
         });
         let throttle_time_ms = call.context.throttle_ms();
@@ -79,23 +79,12 @@ pub(super) fn replace(call: Call, request: AlterConfigsRequest) -> Pending {
     Pending::wait(async move {
         let outcomes = work.finish(&call).await;
         let rows = work.wanted.into_iter().zip(outcomes).map(|(asked, outcome)| {
-            let (error_code, error_message) = told(outcome);
+            let (error_code, error_message) = errors::told(outcome);
             ReplacedResource { error_code, error_message, resource_type: asked.kind, resource_name: asked.name }
         });
         let throttle_time_ms = call.context.throttle_ms();
         call.reply(&AlterConfigsResponse { throttle_time_ms, responses: rows.collect() })
     })
-}
-
-fn mode(validate_only: bool) -> CreateMode {
-    if validate_only { CreateMode::ValidateOnly } else { CreateMode::Apply }
-}
-
-fn told(outcome: Outcome) -> (i16, Option<Str>) {
-    match outcome {
-        Ok(()) => (ErrorCode::None.code(), None),
-        Err(error) => (error.code.code(), Some(error.message.as_str().into())),
-    }
 }
 
 fn invalid_request(what: impl Into<String>) -> TopicError {

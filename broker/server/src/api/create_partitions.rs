@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_metadata::{CreateMode, CreatePartitions, MorePartitions, Output, Request, TopicError};
+use broker_metadata::{CreatePartitions, MorePartitions, Output, Request, TopicError};
 use broker_model::{ErrorCode, NodeId};
 use broker_wire::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use broker_wire::messages::create_partitions_response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
 
-use super::{Call, Pending};
+use super::{Call, Pending, mode};
 use crate::context::{Operation, Resource};
+use crate::errors;
 use crate::topics::OFFSETS_TOPIC;
 
 /// Asks at once, so that requests of one connection keep their order; waits for the commit.
@@ -29,7 +30,7 @@ pub(super) fn start(call: Call, request: CreatePartitionsRequest) -> Pending {
             None => topics.push(more(asked)),
         }
     }
-    let mode = if request.validate_only { CreateMode::ValidateOnly } else { CreateMode::Apply };
+    let mode = mode(request.validate_only);
     let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
     let asked = call.broker.metadata.ask(Request::CreatePartitions(CreatePartitions { topics, mode }));
     Pending::wait(async move {
@@ -38,7 +39,7 @@ pub(super) fn start(call: Call, request: CreatePartitionsRequest) -> Pending {
             Ok(Output::Refused(error)) => vec![Err(error); names.len()],
             Ok(other) => unreachable!("more partitions were answered by {other:?}"),
             Err(refusal) => {
-                let error = TopicError::new(crate::errors::of_metadata(refusal), refusal.to_string());
+                let error = TopicError::new(errors::of_metadata(refusal), refusal.to_string());
                 vec![Err(error); names.len()]
             }
         };
@@ -69,9 +70,6 @@ fn more(asked: &CreatePartitionsTopic) -> MorePartitions {
 }
 
 fn answer(topic: &CreatePartitionsTopic, result: Result<(), TopicError>) -> CreatePartitionsTopicResult {
-    let (error_code, error_message) = match result {
-        Ok(()) => (ErrorCode::None.code(), None),
-        Err(error) => (error.code.code(), Some(error.message.as_str().into())),
-    };
+    let (error_code, error_message) = errors::told(result);
     CreatePartitionsTopicResult { name: topic.name.clone(), error_code, error_message }
 }

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_metadata::{
-    CreateMode, CreateTopics, CreatedTopic, Existing, NewTopic, Output, Request, TopicError, names, partitions,
-};
+use broker_metadata::{CreateTopics, CreatedTopic, Existing, NewTopic, Output, Request, TopicError, names, partitions};
 use broker_model::config::{TopicChange, TopicConfig};
 use broker_model::{ErrorCode, NodeId, TopicId};
 use broker_wire::Str;
@@ -13,7 +11,7 @@ use broker_wire::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
 };
 
-use super::{Call, Pending};
+use super::{Call, Pending, mode};
 use crate::context::{Operation, Resource};
 use crate::errors;
 use crate::topics::class_of;
@@ -35,7 +33,7 @@ pub(super) fn start(call: Call, request: CreateTopicsRequest) -> Pending {
             Err(error) => refused.push(CreatedTopic { name: asked.name.to_string(), result: Err(error) }),
         }
     }
-    let mode = if request.validate_only { CreateMode::ValidateOnly } else { CreateMode::Apply };
+    let mode = mode(request.validate_only);
     let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
     let asked =
         call.broker.metadata.ask(Request::CreateTopics(CreateTopics { topics, mode, existing: Existing::Refuse }));

@@ -37,6 +37,7 @@ mod resource;
 
 use std::sync::Arc;
 
+use broker_metadata::CreateMode;
 use broker_wire::advertised::{self, Service};
 use broker_wire::{RequestBody, RequestHead};
 use bytes::Bytes;
@@ -108,4 +109,9 @@ fn dispatch(call: Call, session: &mut Session, body: RequestBody) -> Pending {
         RequestBody::DescribeCluster(request) => describe_cluster::start(call, request),
         RequestBody::DescribeTopicPartitions(request) => describe_topic_partitions::start(call, request),
     }
+}
+
+/// Whether a request to the metadata machine is only to be validated.
+fn mode(validate_only: bool) -> CreateMode {
+    if validate_only { CreateMode::ValidateOnly } else { CreateMode::Apply }
 }
