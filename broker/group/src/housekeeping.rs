@@ -6,7 +6,8 @@
 //! group from the commit; a stable group of consumers too, of the topics that no member subscribes to. Groups in a
 //! rebalance and those of other protocols keep all. An offset that came with a retention of its own (OffsetCommit up to
 //! version 4) goes by that. Deleted topics are remembered until a whole walk finds nothing
-//! of them; a restart forgets them, and then the topic's id tells (see `FetchTopic`).
+//! of them; a restart forgets them, and then the topic's id tells (see `FetchTopic`). A walk for their sake leaves empty
+//! groups alone: those go every `offsets.retention.check.interval.ms`, as in Kafka.
 
 use std::ops::Bound;
 
@@ -47,12 +48,15 @@ pub(crate) fn tick(turn: &mut Turn<'_>, live: &mut Live) {
         }
     }
     let is_done = is_whole_walk && found == 0;
+    let housekeeping = &mut live.housekeeping;
     if is_done {
-        live.housekeeping.deleted_topics.clear();
+        housekeeping.deleted_topics.clear();
     }
-    let is_awaited = !live.housekeeping.deleted_topics.is_empty();
-    let wait_ms = if is_awaited { 1 } else { turn.settings.retention_check_ms.max(1) };
-    live.housekeeping.due = turn.now.plus_ms(wait_ms);
+    if housekeeping.groups_due <= turn.now {
+        housekeeping.groups_due = turn.now.plus_ms(turn.settings.retention_check_ms.max(1));
+    }
+    let is_awaited = !housekeeping.deleted_topics.is_empty();
+    housekeeping.due = if is_awaited { turn.now.plus_ms(1) } else { housekeeping.groups_due };
 }
 
 /// From when on the offsets of a group count as unused (KIP-211).
@@ -101,7 +105,8 @@ fn sweep(turn: &mut Turn<'_>, live: &Live, id: &str, kept: &KeptGroup) -> usize 
             left += 1;
         }
     }
-    if left == 0 && group.is_none() && kept.meta.is_some() {
+    let takes_groups = live.housekeeping.groups_due <= turn.now;
+    if left == 0 && takes_groups && group.is_none() && kept.meta.is_some() {
         turn.write(records::group(id, None));
         gone += 1;
     }

@@ -24,7 +24,7 @@ pub(crate) fn join(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: 
         let member = if error == ErrorCode::GroupMaxSizeReached { "" } else { &request.member };
         turn.reply(call, refuse_join(error, member));
     }
-    live.settle(&request.group, || !turn.hard.has_members(&request.group));
+    live.settle(&request.group, turn.hard);
 }
 
 /// An error is the answer; without one, the member was answered or waits.

@@ -12,7 +12,7 @@ use broker_model::Timestamp;
 use broker_model::machine::CallId;
 
 use crate::request::{GroupState, LeaderReturn, Protocol};
-use crate::state::KeptMeta;
+use crate::state::{Groups, KeptMeta};
 use crate::subscription::{self, CONSUMER};
 
 /// The soft state of the machine.
@@ -30,6 +30,8 @@ pub struct Live {
 pub(crate) struct Housekeeping {
     pub(crate) due: Timestamp,
     pub(crate) from: Option<String>,
+    /// From then on a walk takes empty groups too, and not only what is of deleted topics.
+    pub(crate) groups_due: Timestamp,
     /// With the time at which they were: what is committed later is of another topic of the name.
     pub(crate) deleted_topics: BTreeMap<String, Timestamp>,
 }
@@ -117,16 +119,16 @@ pub(crate) enum Synced {
 
 impl Live {
     pub(crate) fn new(due: Timestamp) -> Live {
-        let housekeeping = Housekeeping { due, from: None, deleted_topics: BTreeMap::new() };
+        let housekeeping = Housekeeping { due, from: None, groups_due: due, deleted_topics: BTreeMap::new() };
         Live { groups: BTreeMap::new(), deadlines: BTreeSet::new(), housekeeping, next_order: 0 }
     }
 
-    /// Brings the index up to date after a change of this group, and forgets it where nothing is left of it.
-    /// `is_written_empty`: the log says that the group has no members.
-    pub(crate) fn settle(&mut self, id: &str, is_written_empty: impl FnOnce() -> bool) {
+    /// Brings the index up to date after a change of this group, and forgets it where nothing is left of it but what the
+    /// log knows.
+    pub(crate) fn settle(&mut self, id: &str, hard: &Groups) {
         let Some(group) = self.groups.get_mut(id) else { return };
         let is_idle = group.members.is_empty() && group.pending.is_empty();
-        if is_idle && is_written_empty() {
+        if is_idle && hard.is_written_empty(id, group.generation) {
             if let Some(due) = group.indexed {
                 self.deadlines.remove(&(due, id.to_owned()));
             }

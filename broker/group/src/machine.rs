@@ -96,7 +96,7 @@ impl Machine for GroupMachine {
                     rebalance::shrink(&mut group, now);
                 }
                 live.groups.insert(id.to_owned(), group);
-                live.settle(id, || false);
+                live.settle(id, hard);
             }
         }
         live
@@ -167,7 +167,7 @@ fn appended(turn: &mut Turn<'_>, live: &mut Live, change: Change) {
             member::answer_syncs(turn, group, ErrorCode::None);
         }
     }
-    live.settle(&id, || !turn.hard.has_members(&id));
+    live.settle(&id, turn.hard);
 }
 
 /// A refused assignment means another rebalance; a refused end of a group is written again later.
@@ -183,10 +183,10 @@ fn refused(turn: &mut Turn<'_>, live: &mut Live, why: Refusal, change: Change) {
         };
         member::answer_syncs(turn, group, error);
         rebalance::prepare(turn, &id, group);
-    } else if group.phase == Phase::Empty && turn.hard.has_members(&id) {
+    } else if group.phase == Phase::Empty && !turn.hard.is_written_empty(&id, group.generation) {
         group.retry_at = Some(turn.now.plus_ms(RETRY_MS));
     }
-    live.settle(&id, || !turn.hard.has_members(&id));
+    live.settle(&id, turn.hard);
 }
 
 /// A group that was written with members is stable, until they are heard to be otherwise.

@@ -27,7 +27,7 @@ pub(crate) fn sync(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: 
     if let Err(error) = result {
         turn.reply(call, answer_sync(error));
     }
-    live.settle(&id, || !turn.hard.has_members(&id));
+    live.settle(&id, turn.hard);
 }
 
 fn sync_in(turn: &mut Turn<'_>, group: &mut LiveGroup, call: CallId, request: Sync) -> Result<(), ErrorCode> {
@@ -173,7 +173,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request:
         }
     }
     turn.reply(call, Output::Left(Left { error: ErrorCode::None, members: results }));
-    live.settle(&id, || !turn.hard.has_members(&id));
+    live.settle(&id, turn.hard);
 }
 
 fn leave_one(turn: &mut Turn<'_>, group: &mut LiveGroup, leaving: &LeavingMember) -> Result<(), ErrorCode> {

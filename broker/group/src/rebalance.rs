@@ -23,7 +23,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>, live: &mut Live) {
         if let Some(group) = live.groups.get_mut(&id) {
             tick_group(turn, &id, group);
         }
-        live.settle(&id, || !turn.hard.has_members(&id));
+        live.settle(&id, turn.hard);
     }
 }
 
@@ -48,7 +48,7 @@ fn tick_group(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
     }
     if group.retry_at.is_some_and(|at| at <= now) {
         group.retry_at = None;
-        if group.phase == Phase::Empty && turn.hard.has_members(id) {
+        if group.phase == Phase::Empty && !turn.hard.is_written_empty(id, group.generation) {
             write_empty(turn, id, group);
         }
     }

@@ -88,9 +88,9 @@ impl Groups {
         self.get(group)?.meta.as_ref()
     }
 
-    /// True if the group was last written with members.
-    pub(crate) fn has_members(&self, group: &str) -> bool {
-        self.meta(group).is_some_and(|meta| !meta.members.is_empty())
+    /// True if the log says that the group ended without members in this generation: 0 is of one that never began.
+    pub(crate) fn is_written_empty(&self, group: &str, generation: i32) -> bool {
+        self.meta(group).map_or(generation == 0, |meta| meta.members.is_empty() && meta.generation >= generation)
     }
 
     /// Changes one group, which begins to be where it was not, and ends where nothing of it is left.

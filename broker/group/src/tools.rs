@@ -88,12 +88,15 @@ fn bury(turn: &mut Turn<'_>, live: &mut Live, id: &str) {
         for (topic, partition) in kept.offsets.keys() {
             turn.write(records::offset(id, topic, *partition, None));
         }
-        if kept.meta.is_some() {
-            turn.write(records::group(id, None));
-        }
     }
-    if let Some(group) = live.groups.get_mut(id) {
+    let group = live.groups.get_mut(id);
+    // The record of a group that became empty may still be on its way.
+    if turn.hard.meta(id).is_some() || group.as_ref().is_some_and(|group| group.generation > 0) {
+        turn.write(records::group(id, None));
+    }
+    if let Some(group) = group {
         group.pending.clear();
+        group.generation = 0;
     }
-    live.settle(id, || !turn.hard.has_members(id));
+    live.settle(id, turn.hard);
 }

@@ -157,6 +157,21 @@ fn offsets_of_deleted_topics_go_a_few_at_a_time() {
     assert_eq!(records.len(), 1);
 }
 
+#[test]
+fn an_emptied_group_without_offsets_stays_until_the_next_check() {
+    let mut bench = Bench::quick();
+    let generation = bench.stable(&["a"]);
+    bench.leave(&[("c-a", None)]);
+    bench.start(Request::TopicsDeleted(vec!["other".into()]));
+    bench.wait(10);
+    assert_eq!(bench.state(), GroupState::Empty, "a deleted topic takes offsets, and no groups");
+    assert_eq!(bench.join(direct("b")).generation, generation + 2, "it goes on counting");
+    bench.leave(&[("c-b", None)]);
+    bench.wait(CHECK_MS);
+    assert_eq!(bench.state(), GroupState::Dead);
+    assert_eq!(bench.hard, crate::Groups::default());
+}
+
 /// A stable group of one consumer that subscribes to these topics. Returns its generation.
 fn consumer_of(bench: &mut Bench, topics: &[&str]) -> i32 {
     let join = Join { protocols: vec![subscription(topics, b"")], ..direct("a") };
