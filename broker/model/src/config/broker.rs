@@ -24,7 +24,7 @@ configs! { BrokerKey, Broker;
     /// The codec that topics are kept in.
     COMPRESSION_TYPE: String = "compression.type", Some("producer"), one_of(CODECS), dynamic(), noted(AS_PRODUCED);
     /// The level of gzip.
-    COMPRESSION_GZIP_LEVEL: i32 = "compression.gzip.level", Some("-1"), range(-1, 9), dynamic(), noted(AS_PRODUCED);
+    COMPRESSION_GZIP_LEVEL: i32 = "compression.gzip.level", Some("-1"), or_range(-1, 1, 9), dynamic(), noted(AS_PRODUCED);
     /// The level of lz4.
     COMPRESSION_LZ4_LEVEL: i32 = "compression.lz4.level", Some("9"), range(1, 17), dynamic(), noted(AS_PRODUCED);
     /// The level of zstd.

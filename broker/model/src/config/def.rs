@@ -32,6 +32,8 @@ pub enum Rule {
     Any,
     /// A number within these bounds, both included.
     Range(i64, i64),
+    /// This one number, or one within these bounds, both included.
+    OrRange(i64, i64, i64),
     /// A share of a whole, from 0 to 1.
     Share,
     /// `*`, or replicas as partition:broker.
@@ -48,6 +50,9 @@ impl Rule {
     fn holds(self, value: &Value) -> bool {
         match (self, value) {
             (Rule::Range(min, max), value) => value.as_number().is_some_and(|number| (min..=max).contains(&number)),
+            (Rule::OrRange(other, min, max), value) => {
+                value.as_number().is_some_and(|number| number == other || (min..=max).contains(&number))
+            }
             (Rule::OneOf(known), Value::Text(text)) => known.contains(&text.as_str()),
             (Rule::OneOf(known), Value::List(list)) => {
                 let is_first = |at: usize, text: &String| !list[..at].contains(text);
@@ -70,6 +75,7 @@ impl Rule {
                 format!("{}, at least {min}", kind.expected())
             }
             Rule::Range(min, max) => format!("{} from {min} to {max}", kind.expected()),
+            Rule::OrRange(other, min, max) => format!("{other}, or {} from {min} to {max}", kind.expected()),
             Rule::Share => format!("{} from 0 to 1", kind.expected()),
             Rule::Replicas => "*, or partition:broker separated by commas".to_owned(),
             Rule::OneOf(known) if kind == Kind::List => format!("a list of: {}", known.join(", ")),
@@ -131,6 +137,11 @@ impl ConfigDef {
 
     pub(super) const fn range(mut self, min: i64, max: i64) -> ConfigDef {
         self.rule = Rule::Range(min, max);
+        self
+    }
+
+    pub(super) const fn or_range(mut self, other: i64, min: i64, max: i64) -> ConfigDef {
+        self.rule = Rule::OrRange(other, min, max);
         self
     }
 

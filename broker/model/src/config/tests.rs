@@ -94,7 +94,8 @@ fn bad_values_name_key_value_and_what_is_expected() {
         ("log.segment.bytes", "1000", "log.segment.bytes=1000: expected a whole number of 32 bits, at least 1048576"),
         ("delete.topic.enable", "yes", "delete.topic.enable=yes: expected true or false"),
         ("log.cleanup.policy", "delete,burn", "log.cleanup.policy=delete,burn: expected a list of: delete, compact"),
-        ("listeners", "", "listeners=: expected a list separated by commas that is not empty"),
+        ("listeners", "", "listeners=: expected a list of words separated by commas that is not empty"),
+        ("log.cleanup.policy", "delete,", "log.cleanup.policy=delete,: expected a list of: delete, compact"),
         ("num.partition", "1", "unknown config num.partition, did you mean num.partitions?"),
         ("zookeeper.connect", "1", "unknown config zookeeper.connect"),
         (

@@ -87,7 +87,7 @@ configs! { TopicKey, Topic;
     COMPRESSION_TYPE: String = "compression.type", Some("producer"), one_of(CODECS), synonyms(&[same("compression.type")]),
         noted("batches are kept as the producer compressed them");
     /// The level of gzip.
-    COMPRESSION_GZIP_LEVEL: i32 = "compression.gzip.level", Some("-1"), range(-1, 9),
+    COMPRESSION_GZIP_LEVEL: i32 = "compression.gzip.level", Some("-1"), or_range(-1, 1, 9),
         synonyms(&[same("compression.gzip.level")]), noted("batches are kept as the producer compressed them");
     /// The level of lz4.
     COMPRESSION_LZ4_LEVEL: i32 = "compression.lz4.level", Some("9"), range(1, 17),

@@ -48,7 +48,7 @@ impl Kind {
             Kind::Int => "a whole number of 32 bits",
             Kind::Long => "a whole number of 64 bits",
             Kind::Double => "a number",
-            Kind::List => "a list separated by commas",
+            Kind::List => "a list of words separated by commas",
         }
     }
 
@@ -64,14 +64,18 @@ impl Kind {
             Kind::Int => Value::Int(text.parse().ok()?),
             Kind::Long => Value::Long(text.parse().ok()?),
             Kind::Double => Value::Double(text.parse().ok().filter(|number: &f64| number.is_finite())?),
-            Kind::List => Value::List(split_list(text)),
+            Kind::List => Value::List(split_list(text)?),
             Kind::Password => Value::Password(Password(text.to_owned())),
         })
     }
 }
 
-fn split_list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+/// An empty text is an empty list; a list with an empty member is none (KIP-1161).
+fn split_list(text: &str) -> Option<Vec<String>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    text.split(',').map(str::trim).map(|part| (!part.is_empty()).then(|| part.to_owned())).collect()
 }
 
 /// A secret. It prints as `[hidden]`.
