@@ -80,13 +80,17 @@ pub enum BatchError {
         index: i32,
     },
     /// A timestamp is outside of what the topic takes, or of the wrong type.
-    #[error("timestamp {timestamp} of record {index} is not taken")]
+    #[error("timestamp {timestamp} of {} is not taken", name(*index))]
     Timestamp {
-        /// Which record of the batch, from 0; -1 where only the head was looked at.
-        index: i32,
+        /// Which record of the batch, from 0; none where only the head was looked at.
+        index: Option<i32>,
         /// The timestamp, in milliseconds.
         timestamp: i64,
     },
+}
+
+fn name(record: Option<i32>) -> String {
+    record.map_or_else(|| "the batch's head".to_owned(), |index| format!("record {index}"))
 }
 
 /// What the caller does about a [`BatchError`].

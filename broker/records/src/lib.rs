@@ -31,7 +31,7 @@ pub use decode::{DecodedBatch, decode, verify};
 pub use error::{BatchError, BatchErrorKind};
 pub use head::{BATCH_HEAD_BYTES, BatchHead, Batches, batches};
 pub use record::{Headers, Record, Records};
-pub use validate::{NullKeys, Rules, validate};
+pub use validate::{NullKeys, Rules, faults, validate};
 
 /// The CRC-32C (Castagnoli) of these bytes, as Kafka and RFC 3720 compute it.
 #[must_use]

@@ -17,6 +17,11 @@ use crate::head::BATCH_HEAD_BYTES;
 use crate::record::RawRecord;
 use crate::{BatchError, BatchHead, Codec, Codecs};
 
+/// What [`faults`] gives at most.
+const FAULTS_MAX: usize = 1_000;
+/// What [`faults`] decompresses at most.
+const FAULTS_BYTES_MAX: usize = 16 << 20;
+
 /// Whether records may come without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NullKeys {
@@ -69,20 +74,49 @@ pub fn validate(batch: &[u8], rules: &Rules) -> Result<BatchHead, BatchError> {
     }
     let (_, body) = batch.split_at_checked(BATCH_HEAD_BYTES).expect("a whole batch has a head");
     if codec == Codec::None {
-        let max_timestamp = walk(&head, body, rules)?;
+        let max_timestamp = walk(&head, body, rules, Err)?;
         if max_timestamp != head.max_timestamp {
             head.max_timestamp = max_timestamp;
             head.seal(body);
         }
     } else {
-        check_timestamp(-1, head.base_timestamp, rules)?;
-        check_timestamp(-1, head.max_timestamp, rules)?;
+        check_timestamp(None, head.base_timestamp, rules)?;
+        check_timestamp(None, head.max_timestamp, rules)?;
         if rules.null_keys == NullKeys::Refused {
             let records = crate::codec::decompress(codec, body, DECOMPRESSED_BATCH_BYTES_MAX)?;
-            walk(&head, &records, rules)?;
+            walk(&head, &records, rules, Err)?;
         }
     }
     Ok(head)
+}
+
+/// Each record that the topic does not take, of a batch that [`validate`] refused for one of them: where its timestamp is
+/// out of bounds, or where it has no key and needs one. Nothing of a batch that is wrong otherwise, or that decompresses
+/// to more than 16 MiB. At most 1,000.
+#[must_use]
+pub fn faults(batch: &[u8], rules: &Rules) -> Vec<BatchError> {
+    let mut faults = Vec::new();
+    if let Ok(head) = BatchHead::parse(batch)
+        && head.is_log_append_time()
+    {
+        // Only brokers say so, and it is said of each record.
+        let fault = |index| BatchError::Timestamp { index: Some(index), timestamp: head.max_timestamp.0 };
+        return (0..head.record_count).take(FAULTS_MAX).map(fault).collect();
+    }
+    let note = |fault| {
+        if faults.len() < FAULTS_MAX {
+            faults.push(fault);
+        }
+        Ok(())
+    };
+    let is_walked = whole(batch).and_then(|head| {
+        let (_, body) = batch.split_at_checked(BATCH_HEAD_BYTES).expect("a whole batch has a head");
+        match head.codec()? {
+            Codec::None => walk(&head, body, rules, note),
+            codec => walk(&head, &crate::codec::decompress(codec, body, FAULTS_BYTES_MAX)?, rules, note),
+        }
+    });
+    if is_walked.is_ok() { faults } else { Vec::new() }
 }
 
 /// Parses the head and checks that the bytes are exactly one batch.
@@ -117,7 +151,7 @@ fn check_head(head: &BatchHead) -> Result<(), BatchError> {
         return Err(BatchError::Head("a producer must not set a delete horizon"));
     }
     if head.is_log_append_time() {
-        return Err(BatchError::Timestamp { index: -1, timestamp: head.max_timestamp.0 });
+        return Err(BatchError::Timestamp { index: None, timestamp: head.max_timestamp.0 });
     }
     if head.has_producer() && (head.base_sequence.0 < 0 || head.producer_epoch.0 < 0) {
         return Err(BatchError::Head("a producer id needs an epoch and a sequence number"));
@@ -128,8 +162,14 @@ fn check_head(head: &BatchHead) -> Result<(), BatchError> {
     Ok(())
 }
 
-/// Walks decompressed records; returns the largest timestamp.
-fn walk(head: &BatchHead, records: &[u8], rules: &Rules) -> Result<Timestamp, BatchError> {
+/// Walks decompressed records; returns the largest timestamp. `refuse` decides whether a record that the topic does not
+/// take ends the walk.
+fn walk(
+    head: &BatchHead,
+    records: &[u8],
+    rules: &Rules,
+    mut refuse: impl FnMut(BatchError) -> Result<(), BatchError>,
+) -> Result<Timestamp, BatchError> {
     let mut cursor = Cursor::new(records);
     let mut max_timestamp = Timestamp(i64::MIN);
     for index in 0..head.record_count {
@@ -140,16 +180,16 @@ fn walk(head: &BatchHead, records: &[u8], rules: &Rules) -> Result<Timestamp, Ba
         }
         record.check_headers().map_err(malformed)?;
         if record.key.is_none() && rules.null_keys == NullKeys::Refused {
-            return Err(BatchError::NullKey { index });
+            refuse(BatchError::NullKey { index })?;
         }
         let timestamp = head.base_timestamp.plus_ms(record.timestamp_delta);
-        check_timestamp(index, timestamp, rules)?;
+        check_timestamp(Some(index), timestamp, rules).or_else(&mut refuse)?;
         max_timestamp = max_timestamp.max(timestamp);
     }
     if cursor.is_empty() { Ok(max_timestamp) } else { Err(BatchError::Trailing(cursor.rest().len())) }
 }
 
-fn check_timestamp(index: i32, timestamp: Timestamp, rules: &Rules) -> Result<(), BatchError> {
+fn check_timestamp(index: Option<i32>, timestamp: Timestamp, rules: &Rules) -> Result<(), BatchError> {
     if timestamp == Timestamp::NONE || rules.timestamps.contains(&timestamp) {
         Ok(())
     } else {

@@ -250,15 +250,16 @@ fn refused(error: ProduceError, replica: Option<&Partition>, answer: &mut Partit
     let is_untold = [CorruptMessage, KafkaStorageError, MessageTooLarge, RecordListTooLarge].contains(&error.code);
     let log_start = replica.filter(|_| !is_untold).map_or(Offset(-1), |replica| replica.ends().log_start);
     let message = error.message.map(Str::from);
-    let record = error
-        .record
-        .map(|batch_index| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: message.clone() });
+    let record = |(batch_index, message): (i32, String)| BatchIndexAndErrorMessage {
+        batch_index,
+        batch_index_error_message: Some(message.into()),
+    };
     *answer = PartitionProduceResponse {
         index: answer.index,
         error_code: error.code.code(),
         base_offset: -1,
         log_start_offset: log_start.0,
-        record_errors: record.into_iter().collect(),
+        record_errors: error.records.into_iter().map(record).collect(),
         error_message: message,
         current_leader: LeaderIdAndEpoch::default(),
         ..Default::default()

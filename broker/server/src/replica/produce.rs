@@ -10,7 +10,7 @@ use broker_log::{AppendError, Appended as Outcome, ErrorKind, Refusal};
 use broker_model::config::{TimestampType, TopicConfig};
 use broker_model::{ErrorCode, Offset, Timestamp};
 use broker_partition::{Durability, SequenceError};
-use broker_records::{BatchError, BatchErrorKind, BatchHead, NullKeys, Rules, validate};
+use broker_records::{BatchError, BatchErrorKind, BatchHead, NullKeys, Rules, faults, validate};
 use bytes::Bytes;
 use tracing::warn;
 
@@ -38,15 +38,15 @@ pub struct Appended {
 pub struct ProduceError {
     /// Kafka's code.
     pub code: ErrorCode,
-    /// Which record of the batch, where one is to blame.
-    pub record: Option<i32>,
+    /// The records of the batch that are to blame, and what is wrong with each (KIP-467).
+    pub records: Vec<(i32, String)>,
     /// What is wrong and what is expected.
     pub message: Option<String>,
 }
 
 impl From<ErrorCode> for ProduceError {
     fn from(code: ErrorCode) -> ProduceError {
-        ProduceError { code, record: None, message: None }
+        ProduceError { code, records: Vec::new(), message: None }
     }
 }
 
@@ -63,14 +63,27 @@ impl From<BatchError> for ProduceError {
             BatchErrorKind::Invalid | BatchErrorKind::Truncated => ErrorCode::InvalidRecord,
             BatchErrorKind::InvalidTimestamp => ErrorCode::InvalidTimestamp,
         };
-        let record = match error {
-            BatchError::Record { index, .. } | BatchError::NullKey { index } | BatchError::Timestamp { index, .. } => {
-                Some(index)
-            }
-            _ => None,
-        };
-        ProduceError { code, record: record.filter(|index| *index >= 0), message: Some(error.to_string()) }
+        let records = index_of(&error).map(|index| (index, error.to_string()));
+        ProduceError { code, records: records.into_iter().collect(), message: Some(error.to_string()) }
     }
+}
+
+fn index_of(error: &BatchError) -> Option<i32> {
+    match error {
+        BatchError::Record { index, .. } | BatchError::NullKey { index } => Some(*index),
+        BatchError::Timestamp { index, .. } => *index,
+        _ => None,
+    }
+}
+
+/// A batch that was refused. What the topic does not take is told of each record, and not only of the first one.
+fn invalid(error: BatchError, batch: &[u8], rules: &Rules) -> ProduceError {
+    let mut refused = ProduceError::from(error);
+    if matches!(error, BatchError::NullKey { .. } | BatchError::Timestamp { .. }) {
+        let named = |fault: BatchError| Some((index_of(&fault)?, fault.to_string()));
+        refused.records = faults(batch, rules).into_iter().filter_map(named).collect();
+    }
+    refused
 }
 
 fn refused(refusal: Refusal) -> ProduceError {
@@ -82,7 +95,7 @@ fn refused(refusal: Refusal) -> ProduceError {
         },
         Refusal::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
     };
-    ProduceError { code, record: None, message: Some(refusal.to_string()) }
+    ProduceError { code, records: Vec::new(), message: Some(refusal.to_string()) }
 }
 
 impl Partition {
@@ -97,7 +110,8 @@ impl Partition {
         now: Timestamp,
     ) -> Result<Submitted, ProduceError> {
         let open = self.open()?;
-        let head = validate(records, &rules(&self.config.load(), now))?;
+        let rules = rules(&self.config.load(), now);
+        let head = validate(records, &rules).map_err(|error| invalid(error, records, &rules))?;
         check_producer(&head)?;
         self.submit(open, (head, records), caller, now)
     }
@@ -214,7 +228,7 @@ fn rules(config: &TopicConfig, now: Timestamp) -> Rules {
 fn check_producer(head: &BatchHead) -> Result<(), ProduceError> {
     if head.is_control() || head.is_transactional() {
         let message = Some("transactional and control batches are not taken here".to_owned());
-        return Err(ProduceError { code: ErrorCode::InvalidTxnState, record: None, message });
+        return Err(ProduceError { code: ErrorCode::InvalidTxnState, records: Vec::new(), message });
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use broker_model::{LeaderEpoch, Offset, Timestamp};
 use broker_records::{BATCH_HEAD_BYTES, BatchBuilder, Codec, verify};
+use broker_wire::messages::produce_response::BatchIndexAndErrorMessage;
 use broker_wire::messages::{InitProducerIdRequest, ProduceRequest};
 use bytes::Bytes;
 
@@ -203,9 +204,28 @@ fn a_producer_that_is_not_known_may_begin_anywhere() {
 fn compacted_topics_want_keys() {
     let (_server, mut client, topic) = started(&[("cleanup.policy", "compact")]);
     let mut builder = BatchBuilder::new(Codec::None);
-    builder.push(Timestamp(TIME), Some(b"k"), Some(b"v"), &[]);
-    builder.push(Timestamp(TIME), None, Some(b"v"), &[]);
+    for key in [Some(&b"k"[..]), None, Some(b"k"), None] {
+        builder.push(Timestamp(TIME), key, Some(b"v"), &[]);
+    }
     let answer = produce(&mut client, &topic, 0, builder.finish(Offset::ZERO, LeaderEpoch(-1)));
     assert_eq!(answer.error_code, 87);
-    assert_eq!(only(answer.record_errors).batch_index, 1, "the client is told which record");
+    assert_eq!(told_of(&answer.record_errors), [1, 3], "the client is told which records");
+}
+
+#[test]
+fn each_record_of_a_time_that_is_not_taken_is_named_also_in_compressed_batches() {
+    let (_server, mut client, topic) = started(&[("message.timestamp.before.max.ms", "315360000000")]);
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new(codec);
+        for time in [1, TIME, 2, TIME] {
+            builder.push(Timestamp(time), None, Some(b"v"), &[]);
+        }
+        let answer = produce(&mut client, &topic, 0, builder.finish(Offset::ZERO, LeaderEpoch(-1)));
+        assert_eq!((answer.error_code, told_of(&answer.record_errors)), (32, vec![0, 2]), "{codec:?}");
+    }
+}
+
+fn told_of(records: &[BatchIndexAndErrorMessage]) -> Vec<i32> {
+    assert!(records.iter().all(|record| record.batch_index_error_message.is_some()));
+    records.iter().map(|record| record.batch_index).collect()
 }
