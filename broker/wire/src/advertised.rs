@@ -1,9 +1,9 @@
 //! What Strata serves: the versions of each API that ApiVersions tells to clients.
 //!
-//! Only what works is advertised, with two exceptions for old clients, which look for single versions before they use a
-//! feature: Produce from 0 (KAFKA-18659) and JoinGroup from 0 (KAFKA-19444). Those versions are decoded and answered
-//! UNSUPPORTED_VERSION. A minimum is never raised above Kafka 4's, and the maxima are those of one Kafka release (4.2),
-//! because kafka-python guesses the release from them.
+//! Only what works is advertised, with one exception for old clients, which look for single versions before they use a
+//! feature: Produce from 0 (KAFKA-18659). Its versions 0 to 2 are decoded and answered UNSUPPORTED_VERSION. A minimum is
+//! never raised above Kafka 4's, and the maxima are those of one Kafka release (4.2), because kafka-python guesses the
+//! release from them.
 
 use crate::messages::ApiKey;
 use crate::messages::ApiVersionsResponse;
@@ -40,7 +40,7 @@ pub const ADVERTISED: &[Advertised] = &[
     served(ApiKey::OffsetCommit, 2, 10),
     served(ApiKey::OffsetFetch, 1, 10),
     served(ApiKey::FindCoordinator, 0, 6),
-    advertised(ApiKey::JoinGroup, 0, 9, 2),
+    served(ApiKey::JoinGroup, 0, 9),
     served(ApiKey::Heartbeat, 0, 4),
     served(ApiKey::LeaveGroup, 0, 5),
     served(ApiKey::SyncGroup, 0, 5),

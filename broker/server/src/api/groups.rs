@@ -22,8 +22,6 @@ use super::{Call, Pending};
 use crate::context::{Operation, Resource};
 use crate::errors;
 
-/// JoinGroup below this version is advertised for old clients and refused (KAFKA-19444).
-const JOIN_VERSION_MIN: i16 = 2;
 /// From here a new member is told its id first (KIP-394).
 const JOIN_VERSION_ID_REQUIRED: i16 = 4;
 /// From here the protocol's type and name may be null.
@@ -55,9 +53,6 @@ fn refusal(call: &Call, group: &str) -> Option<ErrorCode> {
 /// JoinGroup. The answer may take as long as the rebalance.
 pub(super) fn join(call: Call, request: JoinGroupRequest) -> Pending {
     let version = call.context.version;
-    if version < JOIN_VERSION_MIN {
-        return call.ready(&join_failed(ErrorCode::UnsupportedVersion, request.member_id, version));
-    }
     if let Some(error) = refusal(&call, &request.group_id) {
         return call.ready(&join_failed(error, request.member_id, version));
     }

@@ -4,8 +4,8 @@
 //! waiting future. Every handler gets a [`Call`]: the broker, and the context (who asks, by which listener, which version).
 //!
 //! What is advertised is served here, and nothing else: [`start`] ends a connection that asks for another API, as Kafka
-//! does. Two traps of old clients are answered UNSUPPORTED_VERSION instead (Produce 0 to 2, KAFKA-18659; JoinGroup 0 and 1,
-//! KAFKA-19444), and an ApiVersions request that is too new gets the table in version 0 with error 35 (KIP-511).
+//! does. A trap of old clients is answered UNSUPPORTED_VERSION instead (Produce 0 to 2, KAFKA-18659), and an ApiVersions
+//! request that is too new gets the table in version 0 with error 35 (KIP-511).
 
 mod alter_configs;
 mod api_versions;

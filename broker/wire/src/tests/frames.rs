@@ -55,8 +55,7 @@ fn unknown_keys_and_versions_still_have_a_correlation_id() {
         (1, 19, Service::Close),
         (0, 2, Service::Refuse(ApiKey::Produce)),
         (0, 3, Service::Serve(ApiKey::Produce)),
-        (11, 0, Service::Refuse(ApiKey::JoinGroup)),
-        (11, 2, Service::Serve(ApiKey::JoinGroup)),
+        (11, 0, Service::Serve(ApiKey::JoinGroup)),
         (18, 5, Service::AnswerApiVersions),
         (18, -1, Service::AnswerApiVersions),
     ] {
