@@ -72,9 +72,20 @@ pub fn class_of(name: &str) -> TopicClass {
 #[derive(Clone, Debug)]
 pub struct FoundPartition(pub Result<Arc<Partition>, ErrorCode>);
 
+impl FoundPartition {
+    /// What a newer search found instead. An id that stood for a topic before is not unknown, but its topic is gone.
+    pub fn replace(&mut self, found: Result<Arc<Partition>, ErrorCode>) {
+        let was_known = !matches!(self.0, Err(ErrorCode::UnknownTopicId));
+        self.0 = match found {
+            Err(ErrorCode::UnknownTopicId) if was_known => Err(ErrorCode::UnknownTopicOrPartition),
+            found => found,
+        };
+    }
+}
+
 impl Default for FoundPartition {
     fn default() -> FoundPartition {
-        FoundPartition(Err(ErrorCode::UnknownTopicOrPartition))
+        FoundPartition(Err(ErrorCode::UnknownTopicId))
     }
 }
 

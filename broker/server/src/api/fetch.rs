@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 use broker_wire::Records;
-use broker_wire::messages::fetch_request::FetchRequest;
+use broker_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use broker_wire::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -32,6 +32,8 @@ use crate::topics::FoundPartition;
 
 /// Versions from here name topics by id (KIP-516).
 const VERSION_TOPIC_IDS: i16 = 13;
+/// The isolation level of a consumer that takes all records.
+const READ_UNCOMMITTED: i8 = 0;
 /// The isolation level of a consumer that does not want records of aborted transactions (KIP-98).
 const READ_COMMITTED: i8 = 1;
 /// A cold read is given at least this long, as Kafka's `remote.fetch.max.wait.ms`.
@@ -79,6 +81,9 @@ pub struct FetchWait {
 
 /// Looks once, and waits only if that is not enough.
 pub(super) fn start(call: Call, request: FetchRequest) -> Pending {
+    if !matches!(request.isolation_level, READ_UNCOMMITTED | READ_COMMITTED) {
+        return call.ready(&refused(request, ErrorCode::InvalidRequest));
+    }
     let fetch = match Fetch::new(&call, request) {
         Ok(fetch) => fetch,
         Err(error) => return call.ready(&FetchResponse { error_code: error.code(), ..Default::default() }),
@@ -159,7 +164,7 @@ impl Fetch {
         for at in 0..plan.len() {
             if !plan.cached(at).0.as_ref().is_ok_and(|replica| replica.is_served()) {
                 let found = find(call, plan.topic(at), plan.asked(at).partition);
-                *plan.cached_mut(at) = FoundPartition(found);
+                plan.cached_mut(at).replace(found);
             }
         }
         let size = |value: i32| usize::try_from(value).unwrap_or(0);
@@ -322,6 +327,23 @@ fn outcome(look: &Look, ends: Ends) -> Outcome {
         has_records: matches!(look, Look::Hot(_) | Look::Read(_)),
         has_advice: matches!(look, Look::Diverged { .. }),
     }
+}
+
+/// The whole request is refused; where a version has no place to say so, each partition says it.
+fn refused(request: FetchRequest, error: ErrorCode) -> FetchResponse {
+    let error_code = error.code();
+    let partition = |asked: FetchPartition| PartitionData {
+        partition_index: asked.partition,
+        error_code,
+        high_watermark: Ends::UNKNOWN.high_watermark.0,
+        ..Default::default()
+    };
+    let topic = |asked: FetchTopic| FetchableTopicResponse {
+        topic: asked.topic,
+        topic_id: asked.topic_id,
+        partitions: asked.partitions.into_iter().map(partition).collect(),
+    };
+    FetchResponse { error_code, responses: request.topics.into_iter().map(topic).collect(), ..Default::default() }
 }
 
 fn hole(bytes: usize) -> Records {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::Shutdown;
 
+use broker_wire::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use broker_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use broker_wire::messages::{FetchRequest, ProduceRequest};
 use bytes::Bytes;
@@ -203,6 +204,40 @@ fn topics_that_are_not_there_and_sessions_are_refused() {
         let request = FetchRequest { session_id: 5, session_epoch: 1, ..fetch_request(version, &topic, &[(0, 0)]) };
         let answer = client.call(version, &request);
         assert_eq!((answer.error_code, answer.session_id, answer.responses.len()), (70, 0, 0));
+    }
+}
+
+#[test]
+fn a_sessions_topic_that_is_deleted_was_known_by_its_id() {
+    let (_server, mut client, topic) = started(1, &[]);
+    let nobody = Topic { name: "nobody", id: broker_model::TopicId([9; 16]) };
+    let mut first = fetch_request(BY_ID, &topic, &[(0, 0)]);
+    first.topics.extend(fetch_request(BY_ID, &nobody, &[(0, 0)]).topics);
+    let session_id = client.call(BY_ID, &FetchRequest { session_epoch: 0, ..first }).session_id;
+    let state = DeleteTopicState { name: Some("t".into()), ..Default::default() };
+    let delete = DeleteTopicsRequest { topics: vec![state], timeout_ms: 5_000, ..Default::default() };
+    assert_eq!(only(client.call(6, &delete).responses).error_code, 0);
+    let next = FetchRequest { session_id, session_epoch: 1, topics: Vec::new(), ..fetch_request(BY_ID, &topic, &[]) };
+    let answer = client.call(BY_ID, &next);
+    let error = |topic: &Topic| {
+        let row = answer.responses.iter().find(|row| row.topic_id == topic.id);
+        row.map(|row| row.partitions[0].error_code)
+    };
+    assert_eq!((error(&topic), error(&nobody)), (Some(3), Some(100)));
+}
+
+#[test]
+fn an_isolation_level_that_is_none_is_refused_in_every_version() {
+    let (_server, mut client, topic) = started(1, &[]);
+    append(&mut client, &topic, 0, batch(&["a"]));
+    for version in [4, 7, BY_ID] {
+        for (isolation_level, error) in [(0, 0), (1, 0), (2, 42), (-1, 42)] {
+            let request = FetchRequest { isolation_level, ..fetch_request(version, &topic, &[(0, 0)]) };
+            let answer = client.call(version, &request);
+            assert_eq!(answer.error_code, if version >= 7 { error } else { 0 });
+            let data = only(only(answer.responses).partitions);
+            assert_eq!((data.error_code, bytes_of(&data).is_empty()), (error, error != 0));
+        }
     }
 }
 
