@@ -27,7 +27,8 @@ fn describe(call: &Call, request: &DescribeConfigsRequest, asked: &DescribeConfi
     let mut result = DescribeConfigsResult {
         resource_type: asked.resource_type,
         resource_name: asked.resource_name.clone(),
-        error_message: None,
+        // As Kafka has it: the schema says null, clients have only ever seen the empty text.
+        error_message: Some(Str::default()),
         ..Default::default()
     };
     let configs = match asked.resource_type {

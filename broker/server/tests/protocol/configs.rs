@@ -89,7 +89,11 @@ fn what_is_not_there_is_told_beside_what_is() {
         (TOPIC, "t", 0),
     ] {
         let result = describe(&mut client, kind, name, None);
-        assert_eq!((result.error_code, result.error_message.is_some()), (error, error != 0), "{kind} {name}");
+        assert_eq!(
+            (result.error_code, result.error_message.as_deref() == Some("")),
+            (error, error == 0),
+            "{kind} {name}"
+        );
         assert_eq!((result.resource_type, &*result.resource_name), (kind, name));
     }
 }
