@@ -18,7 +18,7 @@ use crate::learn;
 use crate::link::{self, Link};
 use crate::settle;
 use crate::show::show;
-use crate::step::{Side, Slots, Step, View};
+use crate::step::{Damage, Side, Slots, Step, View};
 
 /// After the first of the two has answered, the other one has this long.
 const GRACE: Duration = Duration::from_secs(8);
@@ -28,6 +28,14 @@ const PARKED: Duration = Duration::from_millis(300);
 const HANGS: Duration = Duration::from_secs(20);
 /// How long a parked request may take to notice what another one did.
 const SWEEP: Duration = Duration::from_millis(20);
+/// Before a request is asked again.
+const AGAIN: Duration = Duration::from_millis(60);
+/// Kafka ends a group whose last member has left, while others were promised ids, through a timer of 0 ms.
+const TIMER: Duration = Duration::from_millis(50);
+/// How often what may only be late is asked.
+const LATE_TRIES: usize = 8;
+/// How often a broker is asked that is loading, or that only begins what it was asked for.
+const SETTLING_TRIES: usize = 80;
 
 /// What stays the same for all runs.
 #[derive(Debug)]
@@ -178,7 +186,7 @@ impl<'a> Attempt<'a> {
         let Some(step) = self.steps.get(index).cloned() else { return Ok(()) };
         self.since_change = self.since_change.saturating_add(1);
         let mut verdict = None;
-        for again in 0..8 {
+        for again in 0..SETTLING_TRIES {
             let Some(sent) = self.send(index, &step).await? else { return Ok(()) };
             let answers = self.receive(&step, &sent).await;
             if answers == [Answer::Parked, Answer::Parked] {
@@ -190,19 +198,22 @@ impl<'a> Attempt<'a> {
             let found = self.judge(&step, &sent, &answers);
             // Silence and a closed connection do not become better by being asked again.
             let are_told = answers.iter().all(|answer| matches!(answer, Answer::Body(_)));
-            let is_fresh = self.since_change < 4 && may_be_asked_again(&step);
-            let is_late = are_told && (is_fresh || is_loading(&answers));
+            let is_fresh = again < LATE_TRIES && self.since_change < 4 && is_question(&step);
+            let is_late = are_told && (is_fresh || creates_topics(&step, &sent) || is_loading(&answers));
             let is_wrong = !found.differences.is_empty();
             verdict = Some((sent, answers, found));
             if !(is_wrong && is_late) {
                 self.outcome.late += usize::from(again > 0 && !is_wrong);
                 break;
             }
-            sleep(Duration::from_millis(60)).await;
+            sleep(AGAIN).await;
         }
         let Some((sent, answers, found)) = verdict else { return Ok(()) };
         let is_wrong = !found.differences.is_empty();
         self.conclude(&step, sent, answers, found);
+        if step.api == ApiKey::LeaveGroup {
+            sleep(TIMER).await;
+        }
         if step.settles && !is_wrong && !self.outcome.parted {
             self.since_change = 0;
             let sent = settle::settle(self).await?;
@@ -224,10 +235,9 @@ impl<'a> Attempt<'a> {
         let bodies = Side::BOTH.map(|side| (step.make)(&self.view(side)));
         let requests = bodies.each_ref().map(|body| trimmed(body, step.version));
         let lane = self.lane(step.lane).await?;
-        for (link, body) in lane.links.iter_mut().zip(&bodies) {
-            let frame = link::encode(step.api, step.version, correlation_id, body, step.damage.as_ref())
-                .map_err(|error| format!("{step:?}: {error}"))?;
-            link.send(&frame).await;
+        let frames = link::encode_both(step, correlation_id, &bodies).map_err(|error| format!("{step:?}: {error}"))?;
+        for (link, frame) in lane.links.iter_mut().zip(&frames) {
+            link.send(frame).await;
             if !step.is_answered {
                 link.send(&ping(correlation_id + 1_000_000)?).await;
             }
@@ -271,7 +281,8 @@ impl<'a> Attempt<'a> {
     fn judge(&mut self, step: &Step, sent: &Sent, answers: &[Answer; 2]) -> Verdict {
         let [strata, kafka] = &answers.each_ref().map(Answer::node);
         let [_, request] = &sent.requests;
-        let case = Case { api: step.api, version: step.version, request, strata, kafka, prefix: self.prefix };
+        let (api, version, damage) = (step.api, step.version, step.damage.as_ref());
+        let case = Case { api, version, request, strata, kafka, prefix: self.prefix, damage };
         compare(case, &mut self.bindings, &self.cluster.uses)
     }
 
@@ -345,12 +356,12 @@ fn trimmed(body: &RequestBody, version: i16) -> Node {
 
 fn ping(correlation_id: i32) -> Result<Vec<u8>, String> {
     let body = RequestBody::ApiVersions(Default::default());
-    link::encode(ApiKey::ApiVersions, 0, correlation_id, &body, None)
+    link::encode(ApiKey::ApiVersions, 0, correlation_id, &body)
 }
 
 fn version_on_the_wire(step: &Step) -> i16 {
     match step.damage {
-        Some(crate::step::Damage::Version(version)) => version,
+        Some(Damage::Version(version)) => version,
         _ => step.version,
     }
 }
@@ -368,12 +379,19 @@ fn is_loading(answers: &[Answer; 2]) -> bool {
         .any(|answer| matches!(answer, Answer::Body(body) if body.field("error_code") == Some(&Node::Number(LOADING))))
 }
 
+/// Metadata that makes topics: Kafka answers before they are there, and is asked again.
+fn creates_topics(step: &Step, sent: &Sent) -> bool {
+    let [_, request] = &sent.requests;
+    step.api == ApiKey::Metadata && request.field("allow_auto_topic_creation") != Some(&Node::Bool(false))
+}
+
 /// Requests that change nothing, so that asking again tells what is only late from what is wrong.
-fn may_be_asked_again(step: &Step) -> bool {
+fn is_question(step: &Step) -> bool {
     use ApiKey::{
         DescribeConfigs, DescribeGroups, DescribeTopicPartitions, ListGroups, ListOffsets, Metadata, OffsetFetch,
+        OffsetForLeaderEpoch,
     };
-    step.damage.is_none()
+    matches!(step.damage, None | Some(Damage::Flip(_)))
         && matches!(
             step.api,
             DescribeConfigs
@@ -383,5 +401,6 @@ fn may_be_asked_again(step: &Step) -> bool {
                 | ListOffsets
                 | Metadata
                 | OffsetFetch
+                | OffsetForLeaderEpoch
         )
 }

@@ -12,10 +12,13 @@ use broker_wire::tree::Node;
 
 use crate::differences::{How, Kind, Rule, rules};
 use crate::show::show;
-use crate::step::Side;
+use crate::step::{Damage, Side};
 
 /// How far apart two brokers' clocks may be read within one sequence, in milliseconds.
 const NEAR_MS: i64 = 60_000;
+
+/// The random part at the end of a member's id.
+const UUID_CHARS: usize = 36;
 
 /// A field that is not the same.
 #[derive(Clone, Debug)]
@@ -34,13 +37,15 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
-    /// What a member is sorted by: those that are bound by Kafka's name, all others behind them.
+    /// What a member is sorted by: those that are bound by Kafka's name, all others behind them by what stands in front of
+    /// the random part of their ids.
     fn member(&self, id: String, side: Side) -> Key {
+        let front = id.get(..id.len().saturating_sub(UUID_CHARS)).unwrap_or_default().to_owned();
         let kafkas = match side {
             Side::Strata => self.to_kafka.get(&(Kind::Member, id)).cloned(),
             Side::Kafka => self.to_strata.contains_key(&(Kind::Member, id.clone())).then_some(id),
         };
-        kafkas.map_or(Key::Unknown, Key::Text)
+        kafkas.map_or(Key::Unknown(front), Key::Text)
     }
 
     fn kafkas(&self, kind: Kind, strata: String) -> String {
@@ -69,7 +74,7 @@ const ABSENT: Node = Node::Null;
 enum Key {
     Number(i64),
     Text(String),
-    Unknown,
+    Unknown(String),
 }
 
 /// How often each rule excused a difference.
@@ -103,6 +108,7 @@ pub(crate) struct Case<'a> {
     pub(crate) kafka: &'a Node,
     /// In front of the names of this sequence.
     pub(crate) prefix: &'a str,
+    pub(crate) damage: Option<&'a Damage>,
 }
 
 /// What came of a comparison.
@@ -199,8 +205,8 @@ impl Comparison<'_> {
         match rule.how {
             How::Set(keys) => {
                 let (old_left, old_right) = (left.clone(), right.clone());
-                left.sort_by_cached_key(|item| self.key(item, keys, Side::Strata));
-                right.sort_by_cached_key(|item| self.key(item, keys, Side::Kafka));
+                self.sort(left, keys, Side::Strata);
+                self.sort(right, keys, Side::Kafka);
                 if *left != old_left || *right != old_right {
                     self.uses.note(index);
                 }
@@ -224,6 +230,26 @@ impl Comparison<'_> {
         }
         if before != (left.len(), right.len()) {
             self.uses.note(index);
+        }
+    }
+
+    /// Sorts by keys. Members that are not bound yet and that nothing tells apart lose their ids: which one is which is
+    /// seen when they are asked for.
+    fn sort(&self, items: &mut Vec<Node>, keys: &[&str], side: Side) {
+        let mut keyed: Vec<_> =
+            std::mem::take(items).into_iter().map(|item| (self.key(&item, keys, side), item)).collect();
+        keyed.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let is_unknown = |key: &[Key]| matches!(key.first(), Some(Key::Unknown(_)));
+        let same = |at: usize| keyed.get(at).zip(keyed.get(at + 1)).is_some_and(|((one, _), (next, _))| one == next);
+        let alike: Vec<bool> = (0..keyed.len()).map(|at| same(at) || at.checked_sub(1).is_some_and(same)).collect();
+        for ((key, mut item), is_alike) in keyed.into_iter().zip(alike) {
+            if let Node::Fields(fields) = &mut item
+                && is_alike
+                && is_unknown(&key)
+            {
+                fields.iter_mut().filter(|(name, _)| *name == "member_id").for_each(|(_, id)| *id = Node::Null);
+            }
+            items.push(item);
         }
     }
 

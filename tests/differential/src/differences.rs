@@ -11,6 +11,7 @@ use crate::attempt::CLOSED;
 use crate::compare::Case;
 use crate::open::OPEN;
 use crate::show::show;
+use crate::step::Damage;
 
 /// A class of values that each broker hands out by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,10 +102,19 @@ pub(crate) const RULES: &[Rule] = &[
     rule("*", "**.throttle_time_ms", How::Ignored, "it tells of load, and no quota is set"),
     // Text.
     rule("*", "**.error_message", How::Message, "the text is for people; the code beside it is compared"),
+    rule("*", "**.batch_index_error_message", How::Message, "the text is for people; the index beside it is compared"),
     rule("DescribeConfigs", "results[].configs[].documentation", How::Message, "the text is for people"),
     // Times.
     rule("*", "**.log_append_time_ms", How::Near, "each broker stamps with its own clock"),
     rule("ListOffsets", "topics[].partitions[].timestamp", How::Near, "topics may stamp with the broker's clock"),
+    rule(
+        "ListOffsets",
+        "topics[].partitions[]",
+        How::When(|case, strata, kafka| {
+            show(case.request).contains("timestamp: -3") && same_but(strata, kafka, &["timestamp", "offset"])
+        }),
+        "the first of the greatest times, where each broker stamps with its own clock, may be another record's",
+    ),
     rule("*", "**.append_timestamp", How::Near, "each broker stamps with its own clock"),
     // Lists without an order: Kafka makes them of hash tables, which are filled from several places.
     rule("Metadata", "topics", How::Mine("name"), "other sequences run at the same time"),
@@ -115,6 +125,12 @@ pub(crate) const RULES: &[Rule] = &[
         How::Joined(&["topic", "topic_id"], "partitions"),
         "Kafka writes a topic again when its partitions do not follow one another",
     ),
+    rule(
+        "OffsetCommit",
+        "topics",
+        How::Joined(&["name", "topic_id"], "partitions"),
+        "Kafka puts together what a request names twice",
+    ),
     rule("*", "**.topics", How::Set(NAMES), "Kafka gives topics in the order of a hash table"),
     rule("*", "**.responses", How::Set(NAMES), "Kafka gives topics in the order of a hash table"),
     rule("*", "**.partitions", How::Set(NAMES), "Kafka gives partitions in the order of a hash table"),
@@ -122,10 +138,15 @@ pub(crate) const RULES: &[Rule] = &[
     rule(
         "DescribeGroups",
         "groups[].members",
-        How::Set(&["member_id"]),
+        How::Set(&["member_id", "group_instance_id", "member_metadata", "member_assignment"]),
         "Kafka gives members in the order of a hash table",
     ),
-    rule("JoinGroup", "members", How::Set(&["member_id"]), "Kafka gives members in the order of a hash table"),
+    rule(
+        "JoinGroup",
+        "members",
+        How::Set(&["member_id", "group_instance_id", "metadata"]),
+        "Kafka gives members in the order of a hash table",
+    ),
     rule("*", "**.results", How::Set(NAMES), "Kafka gives groups and resources in the order of a hash table"),
     rule("*", "**.groups", How::Set(NAMES), "Kafka gives groups in the order of a hash table"),
     rule("*", "**.configs", How::Set(NAMES), "Kafka gives configs in the order of a hash table"),
@@ -161,22 +182,27 @@ pub(crate) const RULES: &[Rule] = &[
         "the newest versions are those of one earlier release, because clients guess the release from them",
     ),
     rule(
-        "Metadata",
-        "topics[]",
-        How::When(|case, strata, kafka| {
-            case.request.field("allow_auto_topic_creation") != Some(&Node::Bool(false))
-                && has_error(strata, 0)
-                && has_error(kafka, 3)
-        }),
-        "Kafka answers before it has created the topic, and the client asks again",
-    ),
-    rule(
         "Fetch",
         "responses[].partitions[].records.tail",
         How::When(|_, strata, _| *strata == Node::Number(0)),
         "Kafka cuts the file by bytes; Strata ends with a whole batch, and clients drop what is not whole",
     ),
     // What no client sends.
+    rule(
+        "Fetch",
+        "responses[]",
+        How::When(|case, strata, _| {
+            let forgets = case.request.field("forgotten_topics_data").is_some_and(|list| !list.items().is_empty());
+            forgets && *strata == Node::Null && case.kafka.field("session_id") == Some(&Node::Number(0))
+        }),
+        "a partition that a request names and forgets: Kafka answers it once more where the session ends with that",
+    ),
+    rule(
+        "Fetch",
+        "",
+        How::Parts(|_, strata, _| has_error(strata, 42)),
+        "an isolation level that is none: Kafka fails with an error of its own, or does not look at it",
+    ),
     rule(
         "Produce",
         "",
@@ -222,20 +248,40 @@ pub(crate) const RULES: &[Rule] = &[
     rule(
         "*",
         "",
-        How::When(|_, strata, kafka| is_text(strata, CLOSED) && show(kafka).contains('\u{fffd}')),
-        "Kafka reads what is not UTF-8 as another text; to Strata the request is malformed",
+        How::When(|case, strata, kafka| {
+            let has_null = || show(case.request).contains("null");
+            let is_flipped = matches!(case.damage, Some(Damage::Flip(bit)) if bit % 8 == 7 || has_null());
+            is_text(strata, CLOSED) && (is_flipped || show(kafka).contains('\u{fffd}'))
+        }),
+        "Kafka reads what is not UTF-8 as another text, and every length below 0 as null; to Strata both are malformed",
     ),
     rule(
         "Produce",
         "responses[].partition_responses[]",
         How::Parts(|_, strata, kafka| (has_error(strata, 2) || has_error(strata, 87)) && has_error(kafka, 0)),
-        "Strata refuses bytes that follow a batch, and a producer id without an epoch; Kafka takes them",
+        REFUSED_BY_STRATA,
+    ),
+    rule(
+        "Produce",
+        "",
+        How::Parts(|case, strata, kafka| {
+            case.request.field("acks") == Some(&Node::Number(0)) && is_text(strata, CLOSED) && *kafka == Node::Null
+        }),
+        REFUSED_BY_STRATA,
     ),
     rule(
         "Fetch",
         "responses[].partitions[].records.batches[].max_timestamp",
-        How::When(|_, strata, _| matches!(strata, Node::Number(-1 | 0 | i64::MAX))),
-        "Strata keeps compressed batches with their head; Kafka looks inside and corrects a wrong greatest time",
+        How::When(|_, strata, kafka| matches!(strata, Node::Number(..-1)) && *kafka == Node::Number(-1)),
+        "records of a time below -1: Kafka's greatest time is never below -1",
+    ),
+    rule(
+        "Fetch",
+        "responses[].partitions[].records.batches[].attributes",
+        How::When(
+            |_, strata, kafka| matches!((strata, kafka), (Node::Number(ours), Node::Number(theirs)) if ours & 0x7f == *theirs),
+        ),
+        "where Kafka stamps a batch with its own time, it drops attributes that no version defines",
     ),
     rule(
         "JoinGroup",
@@ -243,6 +289,8 @@ pub(crate) const RULES: &[Rule] = &[
         How::When(|_, strata, kafka| has_error(kafka, -1) && !has_error(strata, 0)),
         "Kafka fails with an error of its own on a static member with the id of another one",
     ),
+    rule("JoinGroup", "", How::Parts(|_, strata, kafka| is_later(kafka) && leads(strata) != leads(kafka)), NEXT_LEADER),
+    rule("JoinGroup", "leader", How::Parts(|case, _, _| is_later(case.kafka)), NEXT_LEADER),
     rule(
         "JoinGroup",
         "error_code",
@@ -251,21 +299,25 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rule(
         "DescribeTopicPartitions",
-        "topics[]",
-        How::When(|_, strata, kafka| has_error(kafka, -1) && has_error(strata, 17)),
-        "Kafka fails with an error of its own on an empty name",
-    ),
-    rule(
-        "IncrementalAlterConfigs",
-        "responses[]",
-        How::When(|_, strata, kafka| has_error(strata, 40) && has_error(kafka, 3)),
-        "a request with two faults: Strata looks at the values first",
+        "",
+        How::When(|case, _, kafka| {
+            let all_fail =
+                kafka.field("topics").is_some_and(|topics| topics.items().iter().all(|row| has_error(row, -1)));
+            all_fail && names(case.request).any(str::is_empty)
+        }),
+        "Kafka fails with an error of its own on an empty name, and all others fail with it",
     ),
     rule(
         "Fetch",
         "responses[].partitions[].aborted_transactions",
         How::When(|_, strata, kafka| *strata == Node::Null || *kafka == Node::Null),
         "a partition without records: Kafka has null in some cases and an empty list in others, clients read both as none",
+    ),
+    rule(
+        "Produce",
+        "responses[].partition_responses[].record_errors[]",
+        How::When(|_, _, kafka| *kafka == Node::Null),
+        "Strata names a record that is malformed, Kafka does not",
     ),
     rule(
         "Produce",
@@ -286,7 +338,12 @@ pub(crate) const RULES: &[Rule] = &[
         How::Parts(|_, strata, kafka| is_state(strata, "Dead") && is_state(kafka, "Empty")),
         NOT_JOINED,
     ),
-    rule("DescribeGroups", "groups[]", How::Parts(|_, _, kafka| is_state(kafka, "Dead")), NOT_WRITTEN),
+    rule(
+        "DescribeGroups",
+        "groups[]",
+        How::Parts(|_, strata, kafka| is_state(kafka, "Dead") && is_state(strata, "PreparingRebalance")),
+        "Kafka describes what it has written, and writes a group when its members have synced",
+    ),
     rule("OffsetDelete", "", How::Parts(|_, strata, _| has_error(strata, 69)), NOT_JOINED),
     rule("DeleteGroups", "results[].error_code", How::Parts(|_, strata, _| *strata == Node::Number(69)), NOT_JOINED),
     rule(
@@ -339,18 +396,6 @@ pub(crate) const RULES: &[Rule] = &[
         "Strata keeps compressed batches with their head; Kafka looks inside and corrects a wrong greatest time",
     ),
     rule(
-        "Fetch",
-        "responses[].partitions[].error_code",
-        How::Pair("100", "3"),
-        "a session's topic that was deleted: its id is no longer known",
-    ),
-    rule(
-        "Fetch",
-        "responses[].partitions[]",
-        How::When(|_, strata, kafka| has_error(kafka, 76) && has_error(strata, 0)),
-        "zstd to a client below version 10: Strata keeps batches as they are",
-    ),
-    rule(
         "Metadata",
         "",
         How::When(|_, _, kafka| {
@@ -363,7 +408,7 @@ pub(crate) const RULES: &[Rule] = &[
         "*",
         "**.configs[].value",
         How::When(
-            |_, strata, kafka| matches!((strata, kafka), (Node::Text(ours), Node::Text(theirs)) if ours.as_str() == theirs.replace(' ', "").trim_start_matches('+')),
+            |_, strata, kafka| matches!((strata, kafka), (Node::Text(ours), Node::Text(theirs)) if is_same_value(ours, theirs)),
         ),
         "Strata shows a value as it is understood, Kafka as it was written",
     ),
@@ -396,11 +441,23 @@ pub(crate) fn has_error(node: &Node, code: i64) -> bool {
     node.field("error_code") == Some(&Node::Number(code))
 }
 
+const REFUSED_BY_STRATA: &str =
+    "Strata refuses bytes that follow a batch, attributes that only a log has, and a producer id without an epoch";
+const NEXT_LEADER: &str =
+    "where a leader has left, Kafka takes the next one from a hash table, Strata the oldest member";
 const NOT_JOINED: &str = "Kafka keeps an empty group that nobody joined until it restarts; Strata never makes it";
-const NOT_WRITTEN: &str = "Kafka describes what it has written, and writes a group when its members have synced";
 
 fn is_state(group: &Node, wanted: &str) -> bool {
     group.field("group_state").is_some_and(|state| is_text(state, wanted))
+}
+
+/// True of a join that ends well in a generation after the first one.
+fn is_later(joined: &Node) -> bool {
+    matches!(joined.field("generation_id"), Some(Node::Number(2..)))
+}
+
+fn leads(joined: &Node) -> bool {
+    joined.field("leader") == joined.field("member_id")
 }
 
 fn is_compressed(batch: &Node) -> bool {
@@ -430,6 +487,22 @@ fn all_errors(node: &Node, code: i64) -> bool {
         Node::List(items) => items.iter().all(|item| all_errors(item, code)),
         _ => true,
     }
+}
+
+/// True where what Strata shows is what Kafka's text means.
+fn is_same_value(ours: &str, theirs: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    ours.eq_ignore_ascii_case(theirs.replace(' ', "").trim_start_matches('+'))
+        || number(ours).is_some_and(|ours| number(theirs) == Some(ours))
+}
+
+/// The topics that a request names.
+fn names(request: &Node) -> impl Iterator<Item = &str> {
+    let topics = request.field("topics").map(Node::items).unwrap_or_default();
+    topics.iter().filter_map(|topic| match topic.field("name") {
+        Some(Node::Text(name)) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 pub(crate) fn is_config(node: &Node, name: &str) -> bool {

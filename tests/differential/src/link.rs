@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::step::Damage;
+use crate::step::{Damage, Step};
 
 /// What all requests call themselves. Kafka makes member ids of it.
 const CLIENT_ID: &str = "differential";
@@ -56,50 +56,79 @@ async fn read_frames(mut reader: OwnedReadHalf, sender: UnboundedSender<Bytes>) 
 }
 
 /// A request as bytes, with its length in front.
-pub(crate) fn encode(
-    api: ApiKey,
-    version: i16,
-    correlation_id: i32,
-    body: &RequestBody,
-    damage: Option<&Damage>,
-) -> Result<Vec<u8>, String> {
-    let mut out = Encoder::new();
-    let head = RequestHead { api_key: api.code(), version, correlation_id, client_id: Some(Str::from(CLIENT_ID)) };
-    head.encode(&mut out).map_err(|error| error.to_string())?;
-    let head_bytes = out.whole_bytes();
-    let mut body = body.clone();
-    body.trim(version);
-    body.encode(&mut out, version).map_err(|error| error.to_string())?;
-    let mut bytes = out.finish().0.to_vec();
-    if let Some(damage) = damage {
-        apply(damage, &mut bytes, head_bytes);
+pub(crate) fn encode(api: ApiKey, version: i16, correlation_id: i32, body: &RequestBody) -> Result<Vec<u8>, String> {
+    framed(Unframed::new(api, version, correlation_id, body)?.bytes)
+}
+
+/// The same request to two brokers, damaged where the step says so, with its length in front.
+pub(crate) fn encode_both(step: &Step, correlation_id: i32, bodies: &[RequestBody; 2]) -> Result<[Vec<u8>; 2], String> {
+    let [strata, kafka] = bodies;
+    let unframed = |body| Unframed::new(step.api, step.version, correlation_id, body);
+    let mut requests = [unframed(strata)?, unframed(kafka)?];
+    if let Some(damage) = &step.damage {
+        apply(damage, &mut requests);
     }
+    let [strata, kafka] = requests;
+    Ok([framed(strata.bytes)?, framed(kafka.bytes)?])
+}
+
+struct Unframed {
+    bytes: Vec<u8>,
+    head_bytes: usize,
+}
+
+impl Unframed {
+    fn new(api: ApiKey, version: i16, correlation_id: i32, body: &RequestBody) -> Result<Unframed, String> {
+        let mut out = Encoder::new();
+        let head = RequestHead { api_key: api.code(), version, correlation_id, client_id: Some(Str::from(CLIENT_ID)) };
+        head.encode(&mut out).map_err(|error| error.to_string())?;
+        let head_bytes = out.whole_bytes();
+        let mut body = body.clone();
+        body.trim(version);
+        body.encode(&mut out, version).map_err(|error| error.to_string())?;
+        Ok(Unframed { bytes: out.finish().0.to_vec(), head_bytes })
+    }
+
+    fn overwrite(&mut self, at: usize, value: i16) {
+        for (place, byte) in self.bytes.iter_mut().skip(at).zip(value.to_be_bytes()) {
+            *place = byte;
+        }
+    }
+}
+
+fn framed(mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let length = u32::try_from(bytes.len()).map_err(|error| error.to_string())?;
     let mut frame = length.to_be_bytes().to_vec();
     frame.append(&mut bytes);
     Ok(frame)
 }
 
-fn apply(damage: &Damage, bytes: &mut Vec<u8>, head_bytes: usize) {
-    let mut overwrite = |at: usize, value: i16| {
-        for (place, byte) in bytes.iter_mut().skip(at).zip(value.to_be_bytes()) {
-            *place = byte;
+fn apply(damage: &Damage, requests: &mut [Unframed; 2]) {
+    if let Damage::Flip(bit) = damage {
+        return flip(*bit, requests);
+    }
+    for request in requests {
+        let length = request.bytes.len();
+        match damage {
+            Damage::Version(version) => request.overwrite(2, *version),
+            Damage::Key(key) => request.overwrite(0, *key),
+            Damage::Cut(count) => request.bytes.truncate(length.saturating_sub(*count).max(8)),
+            Damage::Extend(count) => request.bytes.resize(length + count, 0),
+            Damage::Raw(raw) => request.bytes.clone_from(raw),
+            Damage::Flip(_) => (),
         }
-    };
-    match damage {
-        Damage::Version(version) => overwrite(2, *version),
-        Damage::Key(key) => overwrite(0, *key),
-        Damage::Cut(count) => bytes.truncate(bytes.len().saturating_sub(*count).max(8)),
-        Damage::Extend(count) => bytes.resize(bytes.len() + count, 0),
-        Damage::Raw(raw) => bytes.clone_from(raw),
-        Damage::Flip(bit) => {
-            let body_bits = (bytes.len() - head_bytes) * 8;
-            if let Some(bit) = bit.checked_rem(body_bits)
-                && let Some(byte) = bytes.get_mut(head_bytes + bit / 8)
-            {
-                *byte ^= 1 << (bit % 8);
-            }
-        }
+    }
+}
+
+/// Counts only what is the same in both: an id that a broker handed out, with another bit, would be two different requests.
+fn flip(bit: usize, [strata, kafka]: &mut [Unframed; 2]) {
+    let pairs = strata.bytes.iter_mut().zip(&mut kafka.bytes).skip(strata.head_bytes);
+    let mut same: Vec<_> = pairs.filter(|(ours, theirs)| ours == theirs).collect();
+    if let Some(bit) = bit.checked_rem(same.len() * 8)
+        && let Some((ours, theirs)) = same.get_mut(bit / 8)
+    {
+        **ours ^= 1 << (bit % 8);
+        **theirs ^= 1 << (bit % 8);
     }
 }
 

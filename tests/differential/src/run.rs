@@ -16,6 +16,7 @@ use crate::compare::Uses;
 use crate::generate;
 use crate::link::{self, Link};
 use crate::report::{Finding, Report};
+use crate::show::show;
 use crate::shrink::shrink;
 use crate::step::Step;
 use crate::versions::Versions;
@@ -43,8 +44,11 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// With a digit at its end that no other prefix of one changed digit has: a name with a flipped bit is nobody's.
     fn prefix(&self) -> String {
-        format!("d{:08x}x{:06x}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        let check = (0..6).fold(0, |check, digit| check ^ (next >> (4 * digit) & 0xf));
+        format!("d{:08x}x{next:06x}{check:x}", self.run)
     }
 }
 
@@ -166,20 +170,23 @@ async fn warm_up(address: &str) -> Result<(), String> {
         key_type: 0,
         coordinator_keys: vec![Str::from_static("warm-up")],
     };
-    let producer = InitProducerIdRequest { transaction_timeout_ms: 1, ..Default::default() };
+    let producer = InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 1, ..Default::default() };
     let asked = [
         (ApiKey::FindCoordinator, 3, RequestBody::FindCoordinator(find)),
         (ApiKey::InitProducerId, 4, RequestBody::InitProducerId(producer)),
     ];
     let mut link = Link::open(address).await.map_err(|error| format!("{address}: {error}"))?;
     for (api, version, body) in asked {
-        let frame = link::encode(api, version, 1, &body, None)?;
-        for _ in 0..600 {
+        let frame = link::encode(api, version, 1, &body)?;
+        let mut tries = 0..600;
+        loop {
             link.send(&frame).await;
             let answer = link.next().await.ok_or_else(|| format!("{address} closes the connection"))?;
-            if link::decode(api, version, 1, answer)?.field("error_code") == Some(&Node::Number(0)) {
+            let answer = link::decode(api, version, 1, answer)?;
+            if answer.field("error_code") == Some(&Node::Number(0)) {
                 break;
             }
+            tries.next().ok_or_else(|| format!("{address} does not get ready: {} {}", api.name(), show(&answer)))?;
             sleep(Duration::from_millis(50)).await;
         }
     }

@@ -44,7 +44,7 @@ pub(crate) async fn settle(attempt: &mut Attempt<'_>) -> Result<Option<Unsettled
             }
             let [strata, kafka] = &answers;
             let request = &question.tree(version);
-            let case = Case { api, version, request, strata, kafka, prefix: attempt.prefix };
+            let case = Case { api, version, request, strata, kafka, prefix: attempt.prefix, damage: None };
             let verdict = compare(case, &mut attempt.bindings, &attempt.cluster.uses);
             if !verdict.differences.is_empty() {
                 let what = format!("never settles: {}", api.name());
@@ -89,7 +89,7 @@ async fn ask(
 ) -> Result<[Node; 2], String> {
     let mut answers = [Node::Null, Node::Null];
     for (link, question) in links.iter_mut().zip(questions) {
-        link.send(&link::encode(api, version, 1, question, None)?).await;
+        link.send(&link::encode(api, version, 1, question)?).await;
     }
     for (link, answer) in links.iter_mut().zip(&mut answers) {
         let frame = timeout(PATIENCE, link.next()).await.map_err(|_| format!("no answer to {}", api.name()))?;

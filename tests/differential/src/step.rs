@@ -90,7 +90,7 @@ pub(crate) enum Damage {
     Cut(usize),
     /// This many zeros follow.
     Extend(usize),
-    /// A bit of the body is flipped.
+    /// A bit of the body is flipped; only bytes that both sides get count.
     Flip(usize),
     /// The head says another version.
     Version(i16),

@@ -74,7 +74,7 @@ async fn advertised(address: &str) -> Result<Ranges, String> {
         client_software_name: Str::from_static("differential"),
         client_software_version: Str::from_static("1"),
     };
-    let frame = link::encode(ApiKey::ApiVersions, 3, 1, &RequestBody::ApiVersions(request), None)?;
+    let frame = link::encode(ApiKey::ApiVersions, 3, 1, &RequestBody::ApiVersions(request))?;
     link.send(&frame).await;
     let answer = link.next().await.ok_or_else(|| format!("{address} closed the connection"))?;
     let answer = link::decode(ApiKey::ApiVersions, 3, 1, answer)?;

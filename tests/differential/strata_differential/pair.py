@@ -36,19 +36,17 @@ def program() -> str:
     return str(Path(os.environ["CARGO_TARGET_DIR"]) / "release" / "strata-differential")
 
 
-def compare(directory: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs the comparison to its end and gives what it printed."""
+def compare(directory: Path, arguments: list[str], stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the comparison to its end; it prints to `stdout`, or to ours."""
     command = [program()]
     with Strata(directory / "strata", OF_STRATA) as strata, ApacheKafka(directory / "kafka", SETTINGS) as kafka:
         command += ["--strata", strata.bootstrap, "--kafka", kafka.bootstrap, *arguments]
-        return subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False)
+        return subprocess.run(command, text=True, stdout=stdout, check=False)
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="strata-differential-") as directory:
-        done = compare(Path(directory), sys.argv[1:])
-        sys.stdout.write(done.stdout)
-        return done.returncode
+        return compare(Path(directory), sys.argv[1:]).returncode
 
 
 if __name__ == "__main__":
