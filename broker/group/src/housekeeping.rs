@@ -15,11 +15,11 @@ use broker_model::Timestamp;
 use broker_model::machine::CallId;
 
 use crate::live::{Live, LiveGroup, Phase};
-use crate::machine::Turn;
 use crate::records;
 use crate::request::{KeptOffset, Output};
 use crate::settings::TOMBSTONES_PER_STEP;
 use crate::state::KeptGroup;
+use crate::turn::Turn;
 
 /// These topics are deleted.
 pub(crate) fn topics_deleted(turn: &mut Turn<'_>, live: &mut Live, call: CallId, topics: Vec<String>) {

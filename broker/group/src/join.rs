@@ -7,7 +7,6 @@ use broker_model::ErrorCode;
 use broker_model::machine::CallId;
 
 use crate::live::{Arrival, Live, LiveGroup, LiveMember, Phase, Synced, Waiting};
-use crate::machine::Turn;
 use crate::rebalance::{
     accept_join, after_arrival, hang_up, keep, prepare, refuse_join, remove, try_complete, vote, wait_for_join,
 };
@@ -17,6 +16,7 @@ use crate::settings::{
     GROUP_BYTES_MAX, GROUPS_MAX, NAME_BYTES_MAX, NEW_MEMBER_JOIN_MS, PENDING_MEMBERS_MAX, PROTOCOLS_MAX, Settings,
 };
 use crate::subscription;
+use crate::turn::Turn;
 
 /// JoinGroup.
 pub(crate) fn join(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: Join) {
@@ -150,7 +150,7 @@ fn enter_named(
         group.pending.remove(&request.member);
         return add(turn, group, (request.member.clone(), call), newcomer);
     }
-    check_known(group, &request.member, request.instance.as_deref())?;
+    group.check_known(&request.member, request.instance.as_deref())?;
     let is_leader = group.is_leader(&request.member);
     let member = group.members.get_mut(&request.member).expect("it was just seen");
     let is_unchanged = member.protocols == request.protocols;
@@ -181,18 +181,6 @@ fn come_again(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
         Phase::Preparing { .. } => try_complete(turn, id, group),
         Phase::Empty | Phase::Completing { .. } | Phase::Stable => prepare(turn, id, group),
     }
-}
-
-/// The member is one of the group, and speaks for its static id if it names one.
-pub(crate) fn check_known(group: &LiveGroup, member: &str, instance: Option<&str>) -> Result<(), ErrorCode> {
-    if let Some(instance) = instance {
-        match group.statics.get(instance) {
-            None => return Err(ErrorCode::UnknownMemberId),
-            Some(holder) if holder != member => return Err(ErrorCode::FencedInstanceId),
-            Some(_) => {}
-        }
-    }
-    if group.members.contains_key(member) { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
 }
 
 fn add(

@@ -27,6 +27,7 @@ pub mod settings;
 pub mod state;
 mod subscription;
 mod tools;
+mod turn;
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_model::Timestamp;
 use broker_model::machine::CallId;
+use broker_model::{ErrorCode, Timestamp};
 
 use crate::request::{GroupState, LeaderReturn, Protocol};
 use crate::state::{Groups, KeptMeta};
@@ -182,6 +182,18 @@ impl LiveGroup {
             Phase::Completing { .. } => GroupState::CompletingRebalance,
             Phase::Stable => GroupState::Stable,
         }
+    }
+
+    /// The member is one of the group, and speaks for its static id if it names one.
+    pub(crate) fn check_known(&self, member: &str, instance: Option<&str>) -> Result<(), ErrorCode> {
+        if let Some(instance) = instance {
+            match self.statics.get(instance) {
+                None => return Err(ErrorCode::UnknownMemberId),
+                Some(holder) if holder != member => return Err(ErrorCode::FencedInstanceId),
+                Some(_) => {}
+            }
+        }
+        if self.members.contains_key(member) { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
     }
 
     pub(crate) fn is_leader(&self, member: &str) -> bool {

@@ -1,7 +1,6 @@
 //! The entry point of the rules: which input goes where, and what follows when a batch is in the log, or refused.
 //!
-//! A step works on one `Turn`: the settings, the durable state it decides on, the time, and the effects so far. Rules
-//! change [`Live`] and add to the turn; nothing else. What waits for the log: the assignment of a group (all who sync are
+//! What waits for the log: the assignment of a group (all who sync are
 //! answered when its record is committed), and every output of a step that writes (the driver parks it).
 //!
 //! Start at [`GroupMachine`]'s `step`.
@@ -16,30 +15,13 @@ use crate::records::{self, Change};
 use crate::request::{Output, Protocol, Request};
 use crate::settings::{RETRY_MS, Settings};
 use crate::state::{Groups, KeptMember};
+use crate::turn::Turn;
 use crate::{housekeeping, join, member, offsets, rebalance, tools};
 
 /// The coordinator of the groups of one partition of `__consumer_offsets`.
 #[derive(Clone, Debug, Default)]
 pub struct GroupMachine {
     settings: Arc<Settings>,
-}
-
-/// One step in the making.
-pub(crate) struct Turn<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) hard: &'a Groups,
-    pub(crate) now: Timestamp,
-    pub(crate) effects: Effects<Output>,
-}
-
-impl Turn<'_> {
-    pub(crate) fn reply(&mut self, call: CallId, output: Output) {
-        self.effects.outputs.push((call, output));
-    }
-
-    pub(crate) fn write(&mut self, record: Record) {
-        self.effects.batch.push(record);
-    }
 }
 
 impl GroupMachine {

@@ -6,13 +6,12 @@
 use broker_model::ErrorCode;
 use broker_model::machine::CallId;
 
-use crate::join::check_known;
 use crate::live::{Live, LiveGroup, Phase, Synced, Waiting, Writing};
-use crate::machine::Turn;
-use crate::rebalance::{after_removal, hang_up, keep, remove};
+use crate::rebalance::{after_removal, answer_sync, hang_up, keep, remove};
 use crate::records;
 use crate::request::{self, Leave, LeavingMember, Left, MemberRef, Output, Sync};
 use crate::settings::GROUP_BYTES_MAX;
+use crate::turn::Turn;
 
 /// SyncGroup.
 pub(crate) fn sync(turn: &mut Turn<'_>, live: &mut Live, call: CallId, request: Sync) {
@@ -105,14 +104,9 @@ fn synced(group: &LiveGroup, assignment: Vec<u8>) -> Output {
     Output::Synced(request::Synced { error: ErrorCode::None, protocol_type, protocol, assignment })
 }
 
-/// An error to who wanted to sync.
-pub(crate) fn answer_sync(error: ErrorCode) -> Output {
-    Output::Synced(request::Synced { error, protocol_type: None, protocol: None, assignment: Vec::new() })
-}
-
 /// A member of this generation.
 fn check_speaker(group: &LiveGroup, who: &MemberRef) -> Result<(), ErrorCode> {
-    check_known(group, &who.member, who.instance.as_deref())?;
+    group.check_known(&who.member, who.instance.as_deref())?;
     if who.generation == group.generation { Ok(()) } else { Err(ErrorCode::IllegalGeneration) }
 }
 
@@ -185,7 +179,7 @@ fn leave_one(turn: &mut Turn<'_>, group: &mut LiveGroup, leaving: &LeavingMember
         // A tool removes a static member by its instance alone.
         Some(instance) if member.is_empty() => group.statics.get(instance).cloned(),
         _ => {
-            check_known(group, member, instance.as_deref())?;
+            group.check_known(member, instance.as_deref())?;
             Some(member.clone())
         }
     };

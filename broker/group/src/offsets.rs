@@ -11,7 +11,6 @@ use broker_model::machine::CallId;
 use broker_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 use crate::live::{Live, LiveGroup, Phase};
-use crate::machine::Turn;
 use crate::member::check_commit;
 use crate::rebalance::keep;
 use crate::records;
@@ -22,6 +21,7 @@ use crate::request::{
 use crate::settings::{GROUPS_MAX, NAME_BYTES_MAX, OFFSETS_PER_GROUP_MAX};
 use crate::state::KeptGroup;
 use crate::subscription::CONSUMER;
+use crate::turn::Turn;
 
 const METADATA_BYTES_MAX: usize = i16::MAX as usize;
 

@@ -11,11 +11,10 @@ use broker_model::machine::CallId;
 use broker_model::{ErrorCode, Timestamp};
 
 use crate::live::{Arrival, InitialDelay, Live, LiveGroup, LiveMember, Phase, Synced, Waiting, Writing};
-use crate::machine::Turn;
-use crate::member::answer_sync;
 use crate::records;
-use crate::request::{Assignment, Joined, JoinedMember, LeaderReturn, Output};
+use crate::request::{self, Assignment, Joined, JoinedMember, LeaderReturn, Output};
 use crate::state::{KeptMember, KeptMeta};
+use crate::turn::Turn;
 
 /// All that is due, in all groups.
 pub(crate) fn tick(turn: &mut Turn<'_>, live: &mut Live) {
@@ -88,7 +87,9 @@ pub(crate) fn prepare(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
         let initial = Some(InitialDelay { remaining_ms: (total_ms - delay_ms).max(0), newcomers: 0 });
         Phase::Preparing { until: turn.now.plus_ms(delay_ms), initial }
     } else {
-        Phase::Preparing { until: turn.now.plus_ms(total_ms.max(1)), initial: None }
+        // Where only those are awaited who were promised an id, as long as they may come.
+        let promised = group.pending.values().max().copied().filter(|_| group.members.is_empty());
+        Phase::Preparing { until: promised.unwrap_or(turn.now.plus_ms(total_ms.max(1))), initial: None }
     };
     if is_first && delay_ms == 0 {
         // The first rebalance waits for its delay, and not for those who were only promised an id.
@@ -150,9 +151,7 @@ pub(crate) fn try_complete(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup)
     let Phase::Preparing { initial, .. } = &group.phase else { return };
     let is_joined = |member: &LiveMember| matches!(member.waiting, Waiting::Join(..));
     let is_complete = initial.is_none() && group.pending.is_empty() && group.members.values().all(is_joined);
-    if group.members.is_empty() {
-        become_empty(turn, id, group);
-    } else if is_complete {
+    if is_complete || (group.members.is_empty() && group.pending.is_empty()) {
         complete(turn, id, group);
     }
 }
@@ -285,6 +284,11 @@ pub(crate) fn refuse_join(error: ErrorCode, member: &str) -> Output {
         member: member.to_owned(),
         members: Vec::new(),
     })
+}
+
+/// An error to who wanted to sync.
+pub(crate) fn answer_sync(error: ErrorCode) -> Output {
+    Output::Synced(request::Synced { error, protocol_type: None, protocol: None, assignment: Vec::new() })
 }
 
 /// The member's caller waits for the rebalance from now on; one who waited already is sent away.

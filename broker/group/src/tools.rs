@@ -8,9 +8,9 @@ use broker_model::ErrorCode;
 use broker_model::machine::CallId;
 
 use crate::live::{Live, LiveGroup, LiveMember, Phase};
-use crate::machine::Turn;
 use crate::records;
 use crate::request::{DescribedGroup, DescribedMember, GroupState, ListedGroup, Output};
+use crate::turn::Turn;
 
 /// ListGroups.
 pub(crate) fn list(turn: &mut Turn<'_>, live: &Live, call: CallId) {
@@ -67,9 +67,9 @@ pub(crate) fn delete(turn: &mut Turn<'_>, live: &mut Live, call: CallId, groups:
     let mut gone = BTreeSet::new();
     let mut results = Vec::new();
     for id in groups {
-        let has_members = live.groups.get(&id).is_some_and(|group| !group.members.is_empty());
+        let is_in_use = live.groups.get(&id).is_some_and(|group| group.phase != Phase::Empty);
         let is_known = live.groups.contains_key(&id) || turn.hard.get(&id).is_some();
-        let error = if has_members {
+        let error = if is_in_use {
             ErrorCode::NonEmptyGroup
         } else if is_known && gone.insert(id.clone()) {
             bury(turn, live, &id);
