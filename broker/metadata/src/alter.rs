@@ -8,8 +8,8 @@ use std::sync::Arc;
 use broker_model::ErrorCode;
 use broker_model::machine::Record;
 
+use crate::decision::{Decision, check_configs, find, topic_value};
 use crate::image::{ClusterImage, Purge};
-use crate::machine::{Decision, check_configs, find, topic_value};
 use crate::records::{self, Key, TopicValue};
 use crate::request::{
     AlterConfigs, AlterError, ArchiveChange, ConfigChange, ConfigOwner, CreateMode, Output, TopicError, TopicRef,

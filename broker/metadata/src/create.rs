@@ -9,8 +9,8 @@ use broker_model::limits::PARTITIONS_PER_CREATE_MAX;
 use broker_model::machine::Record;
 use broker_model::{ErrorCode, NodeId, PartitionIndex, TopicId};
 
+use crate::decision::{Decision, PARTITIONS_MAX, check_configs};
 use crate::image::{BrokerImage, ClusterImage, TopicImage};
-use crate::machine::{Decision, PARTITIONS_MAX, check_configs};
 use crate::names;
 use crate::partitions;
 use crate::records::{self, TopicValue};

@@ -12,6 +12,7 @@
 
 mod alter;
 mod create;
+mod decision;
 pub mod image;
 pub mod machine;
 pub mod names;

@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use broker_model::limits::PARTITIONS_PER_CREATE_MAX;
 use broker_model::machine::{CallId, Effects, Input, Machine, Record, RecordError, Violation};
 use broker_model::{ErrorCode, Offset, Timestamp, TopicId};
 
+use crate::decision::{Decision, find, topic_value};
 use crate::image::{BrokerImage, ClusterImage, Purge, TopicImage};
 use crate::records::{self, FEATURE_LEVEL, Key, TopicValue};
 use crate::request::{
@@ -20,13 +20,6 @@ use crate::{alter, create, partitions};
 
 /// Producer ids in a block (Kafka's number).
 pub const PRODUCER_ID_BLOCK: i32 = 1000;
-/// Partitions of one cluster.
-pub const PARTITIONS_MAX: usize = 200_000;
-/// Bytes of a config's value (Kafka's number).
-pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
-
-const _: () = assert!(PARTITIONS_PER_CREATE_MAX <= PARTITIONS_MAX);
-const _: () = assert!(CONFIG_VALUE_BYTES_MAX <= u16::MAX as usize);
 
 /// META-1.
 pub const META_1: Violation =
@@ -40,8 +33,6 @@ pub const META_3: Violation =
 /// The machine. It has no settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetadataMachine;
-
-pub(crate) type Decision = (Vec<Record>, Output);
 
 impl Machine for MetadataMachine {
     type Hard = ClusterImage;
@@ -179,11 +170,6 @@ fn drop_if_gone(hard: &mut ClusterImage, id: TopicId) {
     }
 }
 
-pub(crate) fn topic_value(topic: &TopicImage) -> TopicValue {
-    let TopicImage { name, partition_count, configs, .. } = topic.clone();
-    TopicValue { name, partition_count, configs }
-}
-
 fn decide(hard: &ClusterImage, call: CallId, request: Request) -> Effects<Output> {
     let (batch, output) = match request {
         Request::BeginIncarnation(request) => begin_incarnation(hard, request),
@@ -217,33 +203,6 @@ fn begin_incarnation(hard: &ClusterImage, request: BeginIncarnation) -> Decision
     let epoch = hard.broker(node).map_or(0, |broker| broker.epoch) + 1;
     batch.push(records::broker(node, &BrokerImage { epoch, incarnation, directory }));
     (batch, Output::Incarnation(Incarnation { cluster_id, broker_epoch: epoch }))
-}
-
-/// Kafka's bounds on names and values.
-pub(crate) fn check_configs<'a>(configs: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), TopicError> {
-    for (name, value) in configs {
-        if name.len() > CONFIG_NAME_BYTES_MAX || value.len() > CONFIG_VALUE_BYTES_MAX {
-            let what = format!(
-                "The configuration value cannot be added because it exceeds the maximum value size of \
-                 {CONFIG_VALUE_BYTES_MAX} bytes."
-            );
-            return Err(TopicError::new(ErrorCode::InvalidConfig, what));
-        }
-    }
-    Ok(())
-}
-
-const CONFIG_NAME_BYTES_MAX: usize = 255;
-
-pub(crate) fn find<'a>(hard: &'a ClusterImage, topic: &TopicRef) -> Result<&'a Arc<TopicImage>, TopicError> {
-    match topic {
-        TopicRef::Name(name) => hard.topic(name).ok_or_else(|| {
-            TopicError::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {}", name.escape_debug()))
-        }),
-        TopicRef::Id(id) => hard
-            .topic_by_id(*id)
-            .ok_or_else(|| TopicError::new(ErrorCode::UnknownTopicId, format!("there is no topic with id {id}"))),
-    }
 }
 
 fn delete(hard: &ClusterImage, asked: Vec<TopicRef>) -> Decision {

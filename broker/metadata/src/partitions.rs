@@ -6,8 +6,8 @@ use broker_model::limits::PARTITIONS_PER_CREATE_MAX;
 use broker_model::machine::Record;
 use broker_model::{ErrorCode, NodeId, PartitionIndex};
 
+use crate::decision::{Decision, PARTITIONS_MAX, topic_value};
 use crate::image::{BrokerImage, ClusterImage, PartitionImage, Replica, TopicImage};
-use crate::machine::{Decision, PARTITIONS_MAX, topic_value};
 use crate::records;
 use crate::request::{CreateMode, CreatePartitions, MorePartitions, Output, TopicError};
 
