@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_client::groups::{Group, GroupMember};
-use broker_client::{Client, Committed, Place, TimeSpec};
+use broker_client::{Client, Committed, Place};
 use serde_json::{Value, json};
 
 use crate::args::{GroupAction, GroupWords};
 use crate::output::{Align, Screen, Table};
-use crate::{Failure, Style, Surroundings, connect, reset, text};
+use crate::{Failure, Style, Surroundings, connect, ends, reset, text};
 
 pub(crate) async fn run(words: GroupWords, surroundings: &Surroundings) -> Result<(), Failure> {
     let mut client = connect::client(&words.connect, surroundings)?;
@@ -86,7 +86,7 @@ async fn look(client: &mut Client, id: &str) -> Result<Told, Failure> {
         group.members.iter().flat_map(|member| member.partitions.iter().map(move |place| (place, member))).collect();
     let places: BTreeSet<Place> =
         readers.keys().map(|place| (*place).clone()).chain(committed.keys().cloned()).collect();
-    let ends = ends(client, &places).await?;
+    let ends = ends::of(client, &places).await?;
     let row = |place: Place| ToldPartition {
         committed: committed.get(&place).map(|committed| committed.offset),
         end: ends.get(&place).copied(),
@@ -97,23 +97,8 @@ async fn look(client: &mut Client, id: &str) -> Result<Told, Failure> {
     Ok(Told { partitions, group })
 }
 
-pub(crate) fn is_nothing(group: &Group, committed: &BTreeMap<Place, Committed>) -> bool {
+fn is_nothing(group: &Group, committed: &BTreeMap<Place, Committed>) -> bool {
     group.state == "Dead" && group.members.is_empty() && committed.is_empty()
-}
-
-/// The ends of those partitions that are still there.
-pub(crate) async fn ends(client: &mut Client, places: &BTreeSet<Place>) -> Result<BTreeMap<Place, i64>, Failure> {
-    let topics = client.topics().await?;
-    let there: BTreeSet<Place> = topics
-        .iter()
-        .filter_map(|topic| Some((topic.name.as_deref()?, topic)))
-        .flat_map(|(name, topic)| {
-            let led = topic.partitions.iter().filter(|partition| partition.leader_id >= 0);
-            led.map(|partition| Place { topic: name.to_owned(), partition: partition.partition_index })
-        })
-        .collect();
-    let asked: Vec<Place> = places.intersection(&there).cloned().collect();
-    Ok(client.list_offsets(&asked, TimeSpec::End).await?)
 }
 
 fn show(screen: &mut Screen, groups: &[Told]) -> Result<(), Failure> {

@@ -11,6 +11,7 @@
 
 pub mod args;
 pub mod connect;
+mod ends;
 pub mod failure;
 pub mod output;
 pub mod position;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::GroupReset;
 use crate::output::{Align, Screen, Table};
-use crate::{Failure, Style, group, position, text};
+use crate::{Failure, Style, ends, position, text};
 
 pub(crate) async fn run(
     client: &mut Client,
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     let places = match words.all_topics {
         true => {
             let places: BTreeSet<Place> = committed.keys().cloned().collect();
-            group::ends(client, &places).await?.into_keys().collect()
+            ends::of(client, &places).await?.into_keys().collect()
         }
         false => chosen(client, &words.topics).await?,
     };
