@@ -4,8 +4,7 @@ use std::fmt;
 use std::io;
 
 use broker_client::ClientError;
-use broker_model::ErrorCode;
-use gateway_http::nearest;
+use broker_model::{ErrorCode, nearest};
 
 /// A command's failure, as the person reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]

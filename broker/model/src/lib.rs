@@ -10,9 +10,11 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod machine;
+pub mod nearest;
 
 pub use error::ErrorCode;
 pub use ids::{
     LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
     TopicPartition,
 };
+pub use nearest::nearest;

@@ -15,7 +15,7 @@ use axum::extract::{Path, Query as Pairs, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use broker_model::PartitionIndex;
+use broker_model::{PartitionIndex, nearest};
 use bytes::Bytes;
 use http_body::Frame;
 use serde_json::{Value, json};
@@ -23,7 +23,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Sleep};
 
 use crate::metrics::{self, Family};
-use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::replay::{Lines, Replay, ReplayError, Sources, Stats};

@@ -6,10 +6,9 @@
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use broker_model::{Offset, PartitionIndex, Timestamp};
+use broker_model::{Offset, PartitionIndex, Timestamp, nearest};
 
 use crate::cursor::Cursor;
-use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::source::TimeWindow;
 

@@ -15,12 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::StatusCode;
-use broker_model::{Offset, PartitionIndex, TopicPartition};
+use broker_model::{Offset, PartitionIndex, TopicPartition, nearest};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::cursor::Cursor;
-use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::source::{ColdSource, HotSource, SourceError, TopicInfo};
