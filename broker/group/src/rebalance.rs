@@ -87,9 +87,7 @@ pub(crate) fn prepare(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup) {
         let initial = Some(InitialDelay { remaining_ms: (total_ms - delay_ms).max(0), newcomers: 0 });
         Phase::Preparing { until: turn.now.plus_ms(delay_ms), initial }
     } else {
-        // Where only those are awaited who were promised an id, as long as they may come.
-        let promised = group.pending.values().max().copied().filter(|_| group.members.is_empty());
-        Phase::Preparing { until: promised.unwrap_or(turn.now.plus_ms(total_ms.max(1))), initial: None }
+        Phase::Preparing { until: turn.now.plus_ms(total_ms.max(1)), initial: None }
     };
     if is_first && delay_ms == 0 {
         // The first rebalance waits for its delay, and not for those who were only promised an id.
@@ -151,7 +149,9 @@ pub(crate) fn try_complete(turn: &mut Turn<'_>, id: &str, group: &mut LiveGroup)
     let Phase::Preparing { initial, .. } = &group.phase else { return };
     let is_joined = |member: &LiveMember| matches!(member.waiting, Waiting::Join(..));
     let is_complete = initial.is_none() && group.pending.is_empty() && group.members.values().all(is_joined);
-    if is_complete || (group.members.is_empty() && group.pending.is_empty()) {
+    if group.members.is_empty() {
+        become_empty(turn, id, group);
+    } else if is_complete {
         complete(turn, id, group);
     }
 }

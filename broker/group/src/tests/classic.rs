@@ -327,27 +327,6 @@ fn the_last_leave_empties_the_group_for_its_successor_too() {
 }
 
 #[test]
-fn who_was_promised_an_id_keeps_a_group_from_being_empty_while_it_may_come() {
-    for comes in [true, false] {
-        let mut bench = Bench::quick();
-        let generation = bench.stable(&["a"]);
-        let promised = bench.join(Join { first_join: FirstJoin::IdRequired, ..direct("b") });
-        assert_eq!(promised.error, ErrorCode::MemberIdRequired);
-        bench.leave(&[("c-a", None)]);
-        assert_eq!(bench.state(), GroupState::PreparingRebalance);
-        assert_eq!(bench.commit(nobody(), "t", 1), ErrorCode::UnknownMemberId);
-        if comes {
-            let joined = bench.join(again("b"));
-            assert_eq!((joined.error, joined.generation), (ErrorCode::None, generation + 1));
-        } else {
-            bench.wait(10_000);
-            assert_eq!(bench.state(), GroupState::Empty);
-            assert_eq!(bench.commit(nobody(), "t", 1), ErrorCode::None);
-        }
-    }
-}
-
-#[test]
 fn a_refused_end_of_a_group_is_written_again() {
     let mut bench = Bench::quick();
     bench.stable(&["a"]);

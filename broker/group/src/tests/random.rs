@@ -331,10 +331,7 @@ fn check_live(bench: &Bench) {
         assert!(group.joining() <= 8);
         assert!(group.pending.keys().all(|id| !group.members.contains_key(id)));
         assert!(group.leader.as_ref().is_none_or(|leader| group.members.contains_key(leader)));
-        let is_awaiting = matches!(group.phase, Phase::Preparing { .. }) && !group.pending.is_empty();
-        let is_empty = group.phase == Phase::Empty;
-        assert!(!is_empty || group.members.is_empty());
-        assert!(is_empty || is_awaiting || !group.members.is_empty(), "no members is what empty means");
+        assert_eq!(group.members.is_empty(), group.phase == Phase::Empty, "no members is what empty means");
         for member in group.members.values() {
             let (is_join, is_sync) =
                 (matches!(member.waiting, Waiting::Join(..)), matches!(member.waiting, Waiting::Sync(_)));
