@@ -160,7 +160,6 @@ impl<T: Default> FetchSessions<T> {
         if !is_cached {
             return SESSION_NONE;
         }
-        body.rotate();
         let mut ids = (0..).map(|attempt| session_id(self.seed, turn.wrapping_add(attempt << 40), (index, count)));
         let id = ids.find(|id| *id != SESSION_NONE && !shard.contains(*id));
         let id = id.expect("a shard holds fewer sessions than there are ids");
