@@ -30,6 +30,8 @@ const HANGS: Duration = Duration::from_secs(20);
 const SWEEP: Duration = Duration::from_millis(20);
 /// Before a request is asked again.
 const AGAIN: Duration = Duration::from_millis(60);
+/// Kafka ends a group whose last member has left, while others were promised ids, through a timer of 0 ms.
+const TIMER: Duration = Duration::from_millis(50);
 /// How often what may only be late is asked.
 const LATE_TRIES: usize = 8;
 /// How often a broker is asked that is loading, or that only begins what it was asked for.
@@ -209,6 +211,9 @@ impl<'a> Attempt<'a> {
         let Some((sent, answers, found)) = verdict else { return Ok(()) };
         let is_wrong = !found.differences.is_empty();
         self.conclude(&step, sent, answers, found);
+        if step.api == ApiKey::LeaveGroup {
+            sleep(TIMER).await;
+        }
         if step.settles && !is_wrong && !self.outcome.parted {
             self.since_change = 0;
             let sent = settle::settle(self).await?;

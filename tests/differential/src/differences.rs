@@ -230,14 +230,14 @@ pub(crate) const RULES: &[Rule] = &[
     rule(
         "Produce",
         "responses[].partition_responses[]",
-        How::When(|_, strata, kafka| has_error(strata, 21) && !has_error(kafka, 0)),
-        "a request with two faults: Strata looks at the acks first",
+        How::When(|_, strata, kafka| (has_error(strata, 21) || has_error(strata, 76)) && !has_error(kafka, 0)),
+        "a request with two faults: Strata looks at the acks and at the codec first",
     ),
     rule(
         "IncrementalAlterConfigs",
         "responses[]",
-        How::When(|_, strata, kafka| has_error(strata, 17) && has_error(kafka, 40)),
-        "a request with two faults: Strata looks at the topic's name first",
+        How::When(|_, strata, kafka| (has_error(strata, 17) || has_error(strata, 42)) && has_error(kafka, 40)),
+        "a request with two faults: Strata looks at the resource's name first",
     ),
     rule(
         "Produce",
@@ -293,6 +293,36 @@ pub(crate) const RULES: &[Rule] = &[
     rule("JoinGroup", "leader", How::Parts(|case, _, _| is_later(case.kafka)), NEXT_LEADER),
     rule(
         "JoinGroup",
+        "",
+        How::Parts(|_, strata, kafka| {
+            is_later(kafka)
+                && matches!(
+                    (strata.field("generation_id"), kafka.field("generation_id")),
+                    (Some(Node::Number(ours)), Some(Node::Number(theirs))) if *ours == theirs + 1
+                )
+        }),
+        ONLY_PROMISED,
+    ),
+    rule(
+        "*",
+        "groups[]",
+        How::Parts(|_, strata, kafka| {
+            let has_members = kafka.field("members").is_some_and(|members| !members.items().is_empty());
+            is_state(strata, "Empty") && is_state(kafka, "PreparingRebalance") && !has_members
+        }),
+        ONLY_PROMISED,
+    ),
+    rule(
+        "OffsetCommit",
+        "topics[].partitions[].error_code",
+        How::Parts(|case, strata, kafka| {
+            let is_alone = case.request.field("generation_id_or_member_epoch") == Some(&Node::Number(-1));
+            is_alone && *strata == Node::Number(0) && *kafka == Node::Number(25)
+        }),
+        ONLY_PROMISED,
+    ),
+    rule(
+        "JoinGroup",
         "error_code",
         How::Pair("25", "23"),
         "a request with two faults: Strata looks at the member's id first",
@@ -325,6 +355,12 @@ pub(crate) const RULES: &[Rule] = &[
         How::When(|_, _, kafka| *kafka == Node::Number(-1)),
         "a batch that is refused: Strata tells the log's start for more faults than Kafka does",
     ),
+    rule(
+        "Fetch",
+        "responses[].partitions[].records.batches[]",
+        How::When(|_, strata, kafka| is_compressed(strata) && same_but(strata, kafka, &["max_timestamp"])),
+        "Strata keeps compressed batches with their head; Kafka looks inside and corrects a wrong greatest time",
+    ),
     // Groups.
     rule(
         "ListGroups",
@@ -341,7 +377,9 @@ pub(crate) const RULES: &[Rule] = &[
     rule(
         "DescribeGroups",
         "groups[]",
-        How::Parts(|_, strata, kafka| is_state(kafka, "Dead") && is_state(strata, "PreparingRebalance")),
+        How::Parts(|_, strata, kafka| {
+            is_state(kafka, "Dead") && (is_state(strata, "PreparingRebalance") || is_state(strata, "Empty"))
+        }),
         "Kafka describes what it has written, and writes a group when its members have synced",
     ),
     rule("OffsetDelete", "", How::Parts(|_, strata, _| has_error(strata, 69)), NOT_JOINED),
@@ -388,12 +426,6 @@ pub(crate) const RULES: &[Rule] = &[
         "responses[].partition_responses[].log_append_time_ms",
         How::When(|_, strata, _| *strata == Node::Number(-1)),
         "a retry is not appended again, and has no time of its own",
-    ),
-    rule(
-        "Fetch",
-        "responses[].partitions[].records.batches[]",
-        How::When(|_, strata, kafka| is_compressed(strata) && same_but(strata, kafka, &["max_timestamp"])),
-        "Strata keeps compressed batches with their head; Kafka looks inside and corrects a wrong greatest time",
     ),
     rule(
         "Metadata",
@@ -443,6 +475,7 @@ pub(crate) fn has_error(node: &Node, code: i64) -> bool {
 
 const REFUSED_BY_STRATA: &str =
     "Strata refuses bytes that follow a batch, attributes that only a log has, and a producer id without an epoch";
+const ONLY_PROMISED: &str = "a group whose last member left, while others were promised ids, is empty; Kafka's is not where the member tries to come back";
 const NEXT_LEADER: &str =
     "where a leader has left, Kafka takes the next one from a hash table, Strata the oldest member";
 const NOT_JOINED: &str = "Kafka keeps an empty group that nobody joined until it restarts; Strata never makes it";

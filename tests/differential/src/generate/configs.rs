@@ -22,7 +22,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("segment.bytes", &["1048576", "1048575", "14", "0", "-1", "2147483647", "2147483648"]),
     ("segment.ms", &["1", "0", "-1", "604800000"]),
     ("segment.jitter.ms", &["0", "1000", "-1"]),
-    ("segment.index.bytes", &["4", "3", "0", "10485760"]),
+    ("segment.index.bytes", &["1024", "3", "0", "10485760"]),
     ("index.interval.bytes", &["0", "4096", "-1"]),
     ("max.message.bytes", &["0", "200", "1048588", "-1"]),
     ("message.timestamp.type", &["CreateTime", "LogAppendTime", "createtime", "x"]),
