@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use broker_wire::ApiKey;
 use broker_wire::tree::Node;
 
-use crate::differences::{How, Kind, Rule, rules};
+use crate::differences::rules;
+use crate::rule::{How, Kind, Rule};
 use crate::show::show;
 use crate::step::{Damage, Side};
 

@@ -4,91 +4,25 @@
 //! what its [`How`] says and nothing else. A rule that excuses nothing in a long run is stale and is reported as such.
 //! A difference that is not in this table is a defect of Strata, or a row that somebody has to argue for.
 
-use broker_wire::ApiKey;
 use broker_wire::tree::Node;
 
 use crate::attempt::CLOSED;
-use crate::compare::Case;
 use crate::open::OPEN;
+use crate::rule::{How, Kind, Rule, rule};
+use crate::shapes::{
+    all_errors, has_duplicates, has_error, is_below, is_compressed, is_config, is_later, is_pair, is_same_value,
+    is_state, is_text, leads, names, same_but,
+};
 use crate::show::show;
 use crate::step::Damage;
-
-/// A class of values that each broker hands out by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
-    Cluster,
-    TopicId,
-    Member,
-    Producer,
-    Session,
-    Address,
-    Directory,
-}
-
-/// Whether a difference is excused, from the whole case and the two values.
-pub(crate) type Holds = fn(&Case<'_>, &Node, &Node) -> bool;
-
-/// What a rule excuses.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum How {
-    /// An id: bound to the other side's at first sight, and the same pair ever after.
-    Bound(Kind),
-    /// Text for people: it may be worded otherwise. Where Kafka has none, Strata may have one, but not an empty one.
-    Message,
-    /// Times that the two brokers read from their clocks.
-    Near,
-    /// Whatever stands there.
-    Ignored,
-    /// These two values, as they are shown.
-    Pair(&'static str, &'static str),
-    /// What the function says.
-    When(Holds),
-    /// The same, and the sequence ends there: the two brokers' states differ from now on.
-    Parts(Holds),
-    /// The order of a list: both are sorted by these fields.
-    Set(&'static [&'static str]),
-    /// Elements with the same values of these fields are one: their lists of this name are put together.
-    Joined(&'static [&'static str], &'static str),
-    /// A list of all that the broker has: only what this sequence named is compared.
-    Mine(&'static str),
-    /// Elements with these names are left out.
-    Without(&'static str, &'static [&'static str]),
-}
-
-/// A justified difference.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rule {
-    pub(crate) api: &'static str,
-    pub(crate) versions: (i16, i16),
-    pub(crate) path: &'static str,
-    pub(crate) how: How,
-    pub(crate) reason: &'static str,
-}
 
 /// The justified differences, and behind them those that are none and wait to be mended.
 pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
     RULES.iter().chain(OPEN)
 }
 
-impl Rule {
-    pub(crate) fn is_for(&self, api: ApiKey, version: i16, path: &str) -> bool {
-        (self.api == "*" || self.api == api.name())
-            && (self.versions.0..=self.versions.1).contains(&version)
-            && match self.path.strip_prefix("**.") {
-                Some(end) => path.strip_suffix(end).is_some_and(|front| front.is_empty() || front.ends_with('.')),
-                None => path == self.path,
-            }
-    }
-}
-
-pub(crate) const ALL: (i16, i16) = (0, i16::MAX);
-
-pub(crate) const fn rule(api: &'static str, path: &'static str, how: How, reason: &'static str) -> Rule {
-    Rule { api, versions: ALL, path, how, reason }
-}
-
 /// All of them.
-pub(crate) const RULES: &[Rule] = &[
+const RULES: &[Rule] = &[
     // What each cluster names by itself.
     rule("*", "**.cluster_id", How::Bound(Kind::Cluster), "each cluster has an id of its own"),
     rule("*", "**.port", How::Bound(Kind::Address), "each broker listens on a port of its own"),
@@ -313,11 +247,17 @@ pub(crate) const RULES: &[Rule] = &[
         ONLY_PROMISED,
     ),
     rule(
+        "DeleteGroups",
+        "results[].error_code",
+        How::Parts(|_, strata, kafka| is_pair(strata, kafka, 0, 68)),
+        ONLY_PROMISED,
+    ),
+    rule(
         "OffsetCommit",
         "topics[].partitions[].error_code",
         How::Parts(|case, strata, kafka| {
             let is_alone = case.request.field("generation_id_or_member_epoch") == Some(&Node::Number(-1));
-            is_alone && *strata == Node::Number(0) && *kafka == Node::Number(25)
+            is_alone && is_pair(strata, kafka, 0, 25)
         }),
         ONLY_PROMISED,
     ),
@@ -465,92 +405,12 @@ const LAYERS: &[&str] = &["config_source", "is_default", "synonyms", "documentat
 /// Topic configs that Kafka does not know.
 const OURS: &[&str] = &["strata.export.enable"];
 
-pub(crate) fn is_text(node: &Node, wanted: &str) -> bool {
-    matches!(node, Node::Text(text) if text.as_str() == wanted)
-}
-
-pub(crate) fn has_error(node: &Node, code: i64) -> bool {
-    node.field("error_code") == Some(&Node::Number(code))
-}
-
 const REFUSED_BY_STRATA: &str =
     "Strata refuses bytes that follow a batch, attributes that only a log has, and a producer id without an epoch";
 const ONLY_PROMISED: &str = "a group whose last member left, while others were promised ids, is empty; Kafka's is not where the member tries to come back";
 const NEXT_LEADER: &str =
     "where a leader has left, Kafka takes the next one from a hash table, Strata the oldest member";
 const NOT_JOINED: &str = "Kafka keeps an empty group that nobody joined until it restarts; Strata never makes it";
-
-fn is_state(group: &Node, wanted: &str) -> bool {
-    group.field("group_state").is_some_and(|state| is_text(state, wanted))
-}
-
-/// True of a join that ends well in a generation after the first one.
-fn is_later(joined: &Node) -> bool {
-    matches!(joined.field("generation_id"), Some(Node::Number(2..)))
-}
-
-fn leads(joined: &Node) -> bool {
-    joined.field("leader") == joined.field("member_id")
-}
-
-fn is_compressed(batch: &Node) -> bool {
-    matches!(batch.field("attributes"), Some(Node::Number(attributes)) if attributes & 7 != 0)
-}
-
-fn is_below(strata: &Node, kafka: &Node) -> bool {
-    matches!((strata, kafka), (Node::Number(ours), Node::Number(theirs)) if ours < theirs)
-}
-
-/// True where a request names a place of a topic twice.
-fn has_duplicates(request: &Node, list: &str, name: &str) -> bool {
-    let topics = ["topic_data", "topics"].iter().find_map(|field| request.field(field));
-    topics.map(Node::items).unwrap_or_default().iter().any(|topic| {
-        let places = topic.field(list).map(Node::items).unwrap_or_default();
-        let names: Vec<_> = places.iter().map(|place| place.field(name)).collect();
-        names.iter().enumerate().any(|(at, one)| names.iter().skip(at + 1).any(|other| one == other))
-    })
-}
-
-/// True where every error code of an answer is this one.
-fn all_errors(node: &Node, code: i64) -> bool {
-    match node {
-        Node::Fields(fields) => fields.iter().all(|(name, value)| {
-            if *name == "error_code" { *value == Node::Number(code) } else { all_errors(value, code) }
-        }),
-        Node::List(items) => items.iter().all(|item| all_errors(item, code)),
-        _ => true,
-    }
-}
-
-/// True where what Strata shows is what Kafka's text means.
-fn is_same_value(ours: &str, theirs: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    ours.eq_ignore_ascii_case(theirs.replace(' ', "").trim_start_matches('+'))
-        || number(ours).is_some_and(|ours| number(theirs) == Some(ours))
-}
-
-/// The topics that a request names.
-fn names(request: &Node) -> impl Iterator<Item = &str> {
-    let topics = request.field("topics").map(Node::items).unwrap_or_default();
-    topics.iter().filter_map(|topic| match topic.field("name") {
-        Some(Node::Text(name)) => Some(name.as_str()),
-        _ => None,
-    })
-}
-
-pub(crate) fn is_config(node: &Node, name: &str) -> bool {
-    matches!(node.field("name"), Some(Node::Text(text)) if text.as_str() == name)
-}
-
-/// True where two structs differ in these fields only.
-pub(crate) fn same_but(strata: &Node, kafka: &Node, fields: &[&str]) -> bool {
-    match (strata, kafka) {
-        (Node::Fields(left), Node::Fields(right)) => {
-            left.iter().zip(right).all(|(ours, theirs)| fields.contains(&ours.0) || ours == theirs)
-        }
-        _ => false,
-    }
-}
 
 /// What elements of lists are named by; each list has one or two of these fields.
 const NAMES: &[&str] = &[

@@ -3,7 +3,7 @@
 //! A row excuses what it names, so that a run goes on and finds what is behind it. The report names each row that was
 //! needed. Whoever mends a difference removes its row.
 
-use crate::differences::Rule;
+use crate::rule::Rule;
 
 /// All of them.
 pub(crate) const OPEN: &[Rule] = &[];

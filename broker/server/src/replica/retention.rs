@@ -128,12 +128,13 @@ impl Partition {
     /// archive says so too. Waits for the disk.
     ///
     /// # Errors
-    /// As Kafka: POLICY_VIOLATION where `cleanup.policy` does not delete, OFFSET_OUT_OF_RANGE beyond the high watermark,
+    /// As Kafka: POLICY_VIOLATION where `cleanup.policy` only compacts, OFFSET_OUT_OF_RANGE beyond the high watermark,
     /// KAFKA_STORAGE_ERROR where the log cannot be used.
     pub fn delete_records_before(&self, offset: i64) -> Result<Offset, ErrorCode> {
         const HIGH_WATERMARK: i64 = -1;
         let ends = self.open_ends()?;
-        if !self.config().cleanup.delete {
+        let cleanup = self.config().cleanup;
+        if cleanup.compact && !cleanup.delete {
             return Err(ErrorCode::PolicyViolation);
         }
         let start = if offset == HIGH_WATERMARK { ends.high_watermark } else { Offset(offset) };

@@ -102,6 +102,7 @@ fn errors_are_kafkas() {
     append(&mut client, &topic, 0, batch(&["a", "b"]));
     create(&mut client, "compacted", 1, &[("cleanup.policy", "compact")]);
     create(&mut client, "both", 1, &[("cleanup.policy", "compact,delete")]);
+    create(&mut client, "neither", 1, &[("cleanup.policy", "")]);
     client.call(0, &FindCoordinatorRequest { key: "group".into(), ..Default::default() });
     client.call(2, &OffsetCommitRequest { group_id: "group".into(), ..Default::default() });
     for version in 0..=2 {
@@ -112,6 +113,7 @@ fn errors_are_kafkas() {
             ("nobody", 0, (UNKNOWN, -1)),
             ("compacted", 0, (POLICY_VIOLATION, -1)),
             ("both", 0, (0, 0)),
+            ("neither", 0, (0, 0)),
             ("__consumer_offsets", 0, (INVALID_TOPIC, -1)),
             ("t", 0, (0, 0)),
         ] {
