@@ -18,8 +18,8 @@ use crate::step::{Damage, Side};
 /// How far apart two brokers' clocks may be read within one sequence, in milliseconds.
 const NEAR_MS: i64 = 60_000;
 
-/// The random part at the end of a member's id.
-const UUID_CHARS: usize = 36;
+/// The random part at the end of a member's id as it is shown, with the quote behind it.
+const UUID_CHARS: usize = 37;
 
 /// A field that is not the same.
 #[derive(Clone, Debug)]
