@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use broker_group::request::{FetchOffsets, FetchedGroup, ListedGroup};
 use broker_group::{Output, Request};
-use broker_model::PartitionIndex;
+use broker_model::{Offset, PartitionIndex};
 use gateway_http::Family;
 use tokio_util::sync::CancellationToken;
 
@@ -73,15 +73,32 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
+/// How many records lie between. A client may commit whatever it likes: what is below the log's first offset counts as that.
+fn behind(high_watermark: Offset, committed: Offset) -> i64 {
+    (high_watermark.0 - committed.0.max(0)).max(0)
+}
+
 fn lags_of(topics: &TopicTable, group: FetchedGroup) -> Vec<Lag> {
     let mut rows = Vec::new();
     for (name, partitions) in group.topics {
         let Some(topic) = topics.by_name(&name) else { continue };
         for (index, committed) in partitions {
             let Some(partition) = topic.partition(index).filter(|partition| partition.is_open()) else { continue };
-            let records = (partition.ends().high_watermark.0 - committed.offset.0).max(0);
+            let records = behind(partition.ends().high_watermark, committed.offset);
             rows.push(Lag { group: group.group.clone(), topic: topic.name.clone(), partition: index, records });
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_may_be_anything() {
+        for (committed, records) in [(7, 3), (10, 0), (11, 0), (0, 10), (-1, 10), (i64::MIN, 10), (i64::MAX, 0)] {
+            assert_eq!(behind(Offset(10), Offset(committed)), records, "{committed}");
+        }
+    }
 }

@@ -30,12 +30,17 @@ class Member:
         self.topic = given["topic"]
         self.commit_seconds = given["commit_seconds"]
         self.commits_at_revoke = given["commits_at_revoke"]
-        self.ledger = os.open(given["ledger"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.positions: dict[int, int] = {}
         self.commits = 0
         self.owned: set[int] = set()
         self.ending = False
+        signal.signal(signal.SIGTERM, self.end)
+        # Whoever sees the ledger may send SIGTERM.
+        self.ledger = os.open(given["ledger"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.consumer = Consumer(given["client"])
+
+    def end(self, *_: object) -> None:
+        self.ending = True
 
     def note(self, kind: str, *what: object) -> None:
         line = " ".join([kind, str(time.monotonic_ns()), *map(str, what)])
@@ -98,13 +103,7 @@ class Member:
 
 
 def main() -> None:
-    member = Member(json.loads(sys.argv[1]))
-
-    def end(*_: object) -> None:
-        member.ending = True
-
-    signal.signal(signal.SIGTERM, end)
-    member.run()
+    Member(json.loads(sys.argv[1])).run()
 
 
 if __name__ == "__main__":

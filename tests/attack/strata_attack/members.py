@@ -119,6 +119,8 @@ class Group:
         """A member that ends cleanly. A static one stays in the group until its session ends, as KIP-345 has it."""
         name = self.rng.choice(sorted(self.alive))
         child, instance = self.alive.pop(name)
+        # Before its ledger is there it may not know what SIGTERM means.
+        waiting.until((self.directory / name).exists, f"{name} to begin", 60)
         code = child.stop(60)
         assert code == 0, f"{name} ended with {code}:\n{child.tail()}"
         self.ended.append((name, None))
