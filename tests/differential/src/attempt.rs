@@ -388,14 +388,15 @@ fn creates_topics(step: &Step, sent: &Sent) -> bool {
 /// Requests that change nothing, so that asking again tells what is only late from what is wrong.
 fn is_question(step: &Step) -> bool {
     use ApiKey::{
-        DescribeConfigs, DescribeGroups, DescribeTopicPartitions, ListGroups, ListOffsets, Metadata, OffsetFetch,
-        OffsetForLeaderEpoch,
+        DescribeConfigs, DescribeGroups, DescribeLogDirs, DescribeTopicPartitions, ListGroups, ListOffsets, Metadata,
+        OffsetFetch, OffsetForLeaderEpoch,
     };
     matches!(step.damage, None | Some(Damage::Flip(_)))
         && matches!(
             step.api,
             DescribeConfigs
                 | DescribeGroups
+                | DescribeLogDirs
                 | DescribeTopicPartitions
                 | ListGroups
                 | ListOffsets
