@@ -95,26 +95,23 @@ pub fn validate(batch: &[u8], rules: &Rules) -> Result<BatchHead, BatchError> {
 /// to more than 16 MiB. At most 1,000.
 #[must_use]
 pub fn faults(batch: &[u8], rules: &Rules) -> Vec<BatchError> {
-    let mut faults = Vec::new();
-    if let Ok(head) = BatchHead::parse(batch)
-        && head.is_log_append_time()
-    {
+    let Ok(head) = whole(batch) else { return Vec::new() };
+    if head.is_log_append_time() {
         // Only brokers say so, and it is said of each record.
         let fault = |index| BatchError::Timestamp { index: Some(index), timestamp: head.max_timestamp.0 };
         return (0..head.record_count).take(FAULTS_MAX).map(fault).collect();
     }
+    let mut faults = Vec::new();
     let note = |fault| {
         if faults.len() < FAULTS_MAX {
             faults.push(fault);
         }
         Ok(())
     };
-    let is_walked = whole(batch).and_then(|head| {
-        let (_, body) = batch.split_at_checked(BATCH_HEAD_BYTES).expect("a whole batch has a head");
-        match head.codec()? {
-            Codec::None => walk(&head, body, rules, note),
-            codec => walk(&head, &crate::codec::decompress(codec, body, FAULTS_BYTES_MAX)?, rules, note),
-        }
+    let (_, body) = batch.split_at_checked(BATCH_HEAD_BYTES).expect("a whole batch has a head");
+    let is_walked = head.codec().and_then(|codec| match codec {
+        Codec::None => walk(&head, body, rules, note),
+        codec => walk(&head, &crate::codec::decompress(codec, body, FAULTS_BYTES_MAX)?, rules, note),
     });
     if is_walked.is_ok() { faults } else { Vec::new() }
 }
